@@ -1,0 +1,1 @@
+//! Unpublished: see the targets beside this file.
