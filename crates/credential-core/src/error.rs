@@ -83,13 +83,13 @@ pub enum CredentialError {
     Parse(Message),
     /// A credential could not be encoded.
     #[error("cannot encode the credential: {0}")]
-    Serialization(Message),
+    SerializationFailed(Message),
     /// Stored bytes do not decode into the type asked for.
     #[error("cannot decode the credential: {0}")]
-    Deserialization(Message),
+    DeserializationFailed(Message),
     /// Sealing failed.
     #[error("encryption failed: {0}")]
-    Encryption(Message),
+    EncryptionFailed(Message),
     /// The record cannot be opened: it is damaged, or was sealed for another place or by another key.
     ///
     /// Deliberately one answer for all three: telling them apart helps an attacker, not an operator.
@@ -97,6 +97,9 @@ pub enum CredentialError {
         "decryption failed: the record is damaged, was moved, or was sealed under another key; restore it from a backup or an earlier version"
     )]
     Tampered,
+    /// Bytes sealed with a bare [key or password](https://docs.rs/nebula-credential-crypto) cannot be opened.
+    #[error("decryption failed: {0}")]
+    DecryptionFailed(Message),
     /// The format is newer than this library, or is not ours.
     #[error("unsupported format: {0}")]
     UnsupportedFormat(Message),
@@ -179,12 +182,14 @@ constructors! {
     refresh_failed => RefreshFailed,
     /// [`Parse`](Self::Parse).
     parse_error => Parse,
-    /// [`Serialization`](Self::Serialization).
-    serialization_failed => Serialization,
-    /// [`Deserialization`](Self::Deserialization).
-    deserialization_failed => Deserialization,
-    /// [`Encryption`](Self::Encryption).
-    encryption_failed => Encryption,
+    /// [`SerializationFailed`](Self::SerializationFailed).
+    serialization_failed => SerializationFailed,
+    /// [`DeserializationFailed`](Self::DeserializationFailed).
+    deserialization_failed => DeserializationFailed,
+    /// [`EncryptionFailed`](Self::EncryptionFailed).
+    encryption_failed => EncryptionFailed,
+    /// [`DecryptionFailed`](Self::DecryptionFailed).
+    decryption_failed => DecryptionFailed,
     /// [`UnsupportedFormat`](Self::UnsupportedFormat).
     unsupported_format => UnsupportedFormat,
     /// [`Unlock`](Self::Unlock).
@@ -237,9 +242,9 @@ impl CredentialError {
             Self::AccessDenied(_) => ErrorKind::AccessDenied,
             Self::RefreshNotSupported | Self::Unsupported(_) => ErrorKind::Unsupported,
             Self::RefreshFailed(_) => ErrorKind::RefreshFailed,
-            Self::Serialization(_) | Self::Deserialization(_) => ErrorKind::Codec,
-            Self::Encryption(_) | Self::Internal(_) => ErrorKind::Internal,
-            Self::Tampered => ErrorKind::Tampered,
+            Self::SerializationFailed(_) | Self::DeserializationFailed(_) => ErrorKind::Codec,
+            Self::EncryptionFailed(_) | Self::Internal(_) => ErrorKind::Internal,
+            Self::Tampered | Self::DecryptionFailed(_) => ErrorKind::Tampered,
             Self::UnsupportedFormat(_) => ErrorKind::UnsupportedFormat,
             Self::Unlock(_) | Self::KeyNotFound(_) | Self::Hsm(_) => ErrorKind::Key,
             Self::InsecureStorage(_) => ErrorKind::InsecureStorage,
