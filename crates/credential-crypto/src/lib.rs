@@ -1,1 +1,7 @@
 #![doc = include_str!("../README.md")]
+
+mod primitive;
+mod random;
+
+pub use primitive::{Argon2Params, Backend, Suite};
+pub use random::{Entropy, OsEntropy};

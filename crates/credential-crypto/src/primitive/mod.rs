@@ -1,0 +1,166 @@
+//! The one primitive everything is sealed with: a committing AEAD whose key serves one message.
+//!
+//! ```text
+//! digest             = H(context)                                  AadDigest
+//! key, nonce, commit = KDF(key32, salt32, label, digest)           kdf
+//! ciphertext, tag    = AES-256-GCM(key, nonce, aad, plaintext)     aead
+//! ```
+//!
+//! *Nonces cannot repeat under a key* unless a salt does: a fresh 256-bit salt gives a fresh AES
+//! key, so NIST's bound of 2^32 random nonces under one key does not arise.
+//!
+//! *A message opens under one key and in one context only.* AES-GCM alone lets its author craft a
+//! ciphertext that opens under two keys. Here `commit` is 32 bytes of a collision-resistant
+//! function of key, salt, label and context; the opener recomputes and compares it, in constant
+//! time, before it deciphers anything.
+//!
+//! *Every failure to open is one answer*, [`CredentialError::Tampered`], and leaves the buffer
+//! wiped.
+
+mod aead;
+mod kdf;
+pub(crate) mod passphrase;
+mod suite;
+
+use nebula_credential_core::CredentialError;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+pub use aead::Backend;
+use aead::Refused;
+use kdf::MessageKey;
+pub(crate) use kdf::{Aad, AadDigest, Label, Subkey, subkey};
+pub use passphrase::Argon2Params;
+pub use suite::Suite;
+
+/// Bytes of every symmetric key.
+pub(crate) const KEY_LEN: usize = 32;
+/// Bytes of every salt.
+pub(crate) const SALT_LEN: usize = 32;
+/// Bytes of every commitment.
+pub(crate) const COMMITMENT_LEN: usize = 32;
+/// Bytes of the AES-GCM tag.
+pub(crate) const TAG_LEN: usize = 16;
+
+/// What sealing yields beside the ciphertext; both are public.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// Commits to key, salt, label and context.
+    pub(crate) commitment: [u8; COMMITMENT_LEN],
+    /// Authenticates the ciphertext.
+    pub(crate) tag: [u8; TAG_LEN],
+}
+
+/// Seals `buffer` in place.
+///
+/// `salt` must never be used again with this `key`, `label` and `aad` for another plaintext.
+///
+/// # Errors
+///
+/// [`CredentialError::EncryptionFailed`] if `buffer` is longer than AES-GCM allows (64 GiB); it is
+/// wiped then.
+pub(crate) fn seal_in_place(
+    suite: Suite,
+    label: Label,
+    key: &[u8; KEY_LEN],
+    salt: &[u8; SALT_LEN],
+    aad: &Aad<'_>,
+    buffer: &mut [u8],
+) -> Result<Sealed, CredentialError> {
+    seal_in_place_with(Backend::default(), suite, label, key, salt, aad, buffer)
+}
+
+/// Opens `buffer` in place.
+///
+/// # Errors
+///
+/// [`CredentialError::Tampered`], whatever the reason; `buffer` is wiped then.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a field of the sealed form"
+)]
+pub(crate) fn open_in_place(
+    suite: Suite,
+    label: Label,
+    key: &[u8; KEY_LEN],
+    salt: &[u8; SALT_LEN],
+    commitment: &[u8; COMMITMENT_LEN],
+    aad: &Aad<'_>,
+    buffer: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> Result<(), CredentialError> {
+    open_in_place_with(
+        Backend::default(),
+        suite,
+        label,
+        key,
+        salt,
+        commitment,
+        aad,
+        buffer,
+        tag,
+    )
+}
+
+/// [`seal_in_place`] with the library named.
+pub(crate) fn seal_in_place_with(
+    backend: Backend,
+    suite: Suite,
+    label: Label,
+    key: &[u8; KEY_LEN],
+    salt: &[u8; SALT_LEN],
+    aad: &Aad<'_>,
+    buffer: &mut [u8],
+) -> Result<Sealed, CredentialError> {
+    let mut message = MessageKey::empty();
+    message.derive(suite, label, key, salt, aad.digest)?;
+    let mut sealed = Sealed {
+        commitment: message.commitment,
+        tag: [0; TAG_LEN],
+    };
+    match backend.seal(
+        &message.key,
+        &message.nonce,
+        aad.extra,
+        buffer,
+        &mut sealed.tag,
+    ) {
+        Ok(()) => Ok(sealed),
+        Err(Refused) => {
+            buffer.zeroize();
+            Err(CredentialError::encryption_failed(
+                "the value is too long for AES-GCM",
+            ))
+        }
+    }
+}
+
+/// [`open_in_place`] with the library named.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a field of the sealed form"
+)]
+pub(crate) fn open_in_place_with(
+    backend: Backend,
+    suite: Suite,
+    label: Label,
+    key: &[u8; KEY_LEN],
+    salt: &[u8; SALT_LEN],
+    commitment: &[u8; COMMITMENT_LEN],
+    aad: &Aad<'_>,
+    buffer: &mut [u8],
+    tag: &[u8; TAG_LEN],
+) -> Result<(), CredentialError> {
+    let mut message = MessageKey::empty();
+    let derived = message.derive(suite, label, key, salt, aad.digest);
+    if derived.is_ok()
+        && bool::from(message.commitment.ct_eq(commitment))
+        && backend
+            .open(&message.key, &message.nonce, aad.extra, buffer, tag)
+            .is_ok()
+    {
+        return Ok(());
+    }
+    buffer.zeroize();
+    Err(CredentialError::Tampered)
+}
