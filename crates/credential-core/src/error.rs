@@ -219,13 +219,20 @@ constructors! {
 impl CredentialError {
     /// [`Unavailable`](Self::Unavailable), with no advice on when to come back.
     pub fn unavailable(message: impl Into<Message>) -> Self {
-        Self::Unavailable { message: message.into(), retry_after: None }
+        Self::Unavailable {
+            message: message.into(),
+            retry_after: None,
+        }
     }
 
     /// [`LimitExceeded`](Self::LimitExceeded).
     pub fn limit(what: &'static str, limit: usize, found: usize) -> Self {
         let wide = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        Self::LimitExceeded { what, limit: wide(limit), found: wide(found) }
+        Self::LimitExceeded {
+            what,
+            limit: wide(limit),
+            found: wide(found),
+        }
     }
 
     /// The stable class of this error: the label for metrics, exit codes and protocols.

@@ -1,9 +1,60 @@
 #![doc = include_str!("../README.md")]
 
+// The derive macros name this crate by its own path.
 extern crate self as nebula_credential_core;
 
+mod any;
+mod capability;
+mod clock;
+mod codec;
+mod context;
+mod credential;
 mod error;
+mod key;
+pub mod lifecycle;
+pub mod limits;
+mod name;
+mod record;
+mod request;
+mod secret;
+mod store;
+mod value;
 mod version;
 
+pub use any::AnyCredential;
+pub use capability::Capability;
+pub use clock::{Clock, SystemClock, whole_micros};
+pub use codec::{decode_credential, encode_credential};
+pub use context::{OpContext, Principal};
+pub use credential::Credential;
 pub use error::{CredentialError, ErrorKind, Message, Retryability};
+pub use key::{DataKey, KEY_REFERENCE_BYTES, KeyProvider, WRAPPED_KEY_BYTES, WrappedKey};
+pub use lifecycle::{CredentialState, Phase};
+pub use name::{CredentialName, CredentialRef, Scope, TenantId};
+#[cfg(feature = "derive")]
+pub use nebula_credential_derive::{Credential, Redact};
+pub use record::{ENVELOPE_MAGIC, Record, RecordHead, Sealed, Tags, VersionHead};
+pub use request::{
+    Cursor, Delete, DeleteMode, Get, IdempotencyToken, List, Op, Page, Precondition, Put, Request, Response,
+    Restore, Rewrite, Selector, Update,
+};
+pub use secrecy::{ExposeSecret, SecretBox, SecretSlice, SecretString};
+pub use secret::{Plaintext, REDACTED, SecretField, SecretWriter};
+pub use store::{BoxFuture, SecretStore, StoreHandle};
+pub use value::{CredentialValue, CustomValue};
 pub use version::Version;
+
+/// For the code the macros write; no part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use chrono;
+    pub use serde;
+    pub use serde_json;
+    pub use zeroize;
+
+    pub use crate::codec::{check_schema, decode, encode};
+    pub use crate::credential::Credential;
+    pub use crate::error::CredentialError;
+    pub use crate::secret::{Guarded, REDACTED, SecretField, SecretWriter};
+    pub use crate::value::{CredentialValue, CustomValue};
+}

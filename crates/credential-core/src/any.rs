@@ -1,0 +1,97 @@
+use std::any::Any;
+use std::fmt;
+
+use chrono::{DateTime, Utc};
+
+use crate::{Credential, CredentialError, SecretWriter};
+
+/// A credential whose type is known only at run time.
+///
+/// Stands where a trait object would: [`Credential`] has constructors and cannot be one.
+pub struct AnyCredential(Box<dyn Erased>);
+
+trait Erased: Any + Send + Sync {
+    fn credential_type(&self) -> &'static str;
+    fn schema_version(&self) -> u32;
+    fn validate(&self) -> Result<(), CredentialError>;
+    fn is_expired(&self) -> bool;
+    fn expires_at(&self) -> Option<DateTime<Utc>>;
+    fn encode(&self, out: &mut SecretWriter) -> Result<(), CredentialError>;
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<C: Credential> Erased for C {
+    fn credential_type(&self) -> &'static str {
+        C::credential_type()
+    }
+    fn schema_version(&self) -> u32 {
+        C::schema_version()
+    }
+    fn validate(&self) -> Result<(), CredentialError> {
+        C::validate(self)
+    }
+    fn is_expired(&self) -> bool {
+        C::is_expired(self)
+    }
+    fn expires_at(&self) -> Option<DateTime<Utc>> {
+        C::expires_at(self)
+    }
+    fn encode(&self, out: &mut SecretWriter) -> Result<(), CredentialError> {
+        C::encode(self, out)
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl AnyCredential {
+    /// Forgets the type of `credential`.
+    pub fn new<C: Credential>(credential: C) -> Self {
+        Self(Box::new(credential))
+    }
+
+    /// The name of its type.
+    pub fn credential_type(&self) -> &'static str {
+        self.0.credential_type()
+    }
+
+    /// The version of its stored shape.
+    pub fn schema_version(&self) -> u32 {
+        self.0.schema_version()
+    }
+
+    /// Checks the shape of the value.
+    ///
+    /// # Errors
+    /// Those of the type.
+    pub fn validate(&self) -> Result<(), CredentialError> {
+        self.0.validate()
+    }
+
+    /// Whether the value has ceased to work.
+    pub fn is_expired(&self) -> bool {
+        self.0.is_expired()
+    }
+
+    /// When the value ceases to work, if it does.
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        self.0.expires_at()
+    }
+
+    /// The credential, if it is a `C`.
+    pub fn downcast_ref<C: Credential>(&self) -> Option<&C> {
+        self.0.as_any().downcast_ref()
+    }
+
+    #[doc(hidden)]
+    pub fn encode(&self, out: &mut SecretWriter) -> Result<(), CredentialError> {
+        self.0.encode(out)
+    }
+}
+
+impl fmt::Debug for AnyCredential {
+    /// The name of the type alone: the value's own `Debug` may have been written by hand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AnyCredential({})", self.credential_type())
+    }
+}
