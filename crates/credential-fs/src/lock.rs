@@ -1,0 +1,94 @@
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+
+use nebula_credential_core::CredentialError;
+use rustix::fs::{AtFlags, FlockOperation, OFlags, fchmod, flock, fstat, openat, statat};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::PrivateDir;
+use crate::check::{self, FILE_MODE, Rule};
+use crate::error::{classify, failed};
+use crate::{name, walk};
+
+/// An exclusive lock on a named file of a [`PrivateDir`], between processes and between threads.
+///
+/// Advisory: it excludes those who ask for it. Released on drop and by the system when the process
+/// ends in any way. The file itself stays; its content means nothing.
+///
+/// A lock must not be asked for twice in one thread: the second would wait for the first for ever.
+#[must_use = "the lock is released when this is dropped"]
+#[derive(Debug)]
+pub struct FileLock {
+    _fd: OwnedFd,
+}
+
+impl FileLock {
+    /// Waits until the lock is free, and takes it. Blocks the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`InsecureStorage`](CredentialError::InsecureStorage) when the lock file is not private;
+    /// [`Storage`](CredentialError::Storage) when the system refuses.
+    pub fn lock(dir: &PrivateDir, name: &str) -> Result<Self, CredentialError> {
+        loop {
+            let fd = open(dir, name)?;
+            retry_on_intr(|| flock(&fd, FlockOperation::LockExclusive))
+                .map_err(failed("lock", &dir.child(name)))?;
+            if current(dir, name, &fd)? {
+                return Ok(Self { _fd: fd });
+            }
+        }
+    }
+
+    /// Takes the lock if it is free; `None` if someone holds it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`lock`](Self::lock).
+    pub fn try_lock(dir: &PrivateDir, name: &str) -> Result<Option<Self>, CredentialError> {
+        loop {
+            let fd = open(dir, name)?;
+            match retry_on_intr(|| flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
+                Ok(()) if current(dir, name, &fd)? => return Ok(Some(Self { _fd: fd })),
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Ok(None),
+                Err(errno) => return Err(classify(&errno.into(), "lock", &dir.child(name))),
+            }
+        }
+    }
+}
+
+/// The lock file, made if missing.
+fn open(dir: &PrivateDir, name: &str) -> Result<OwnedFd, CredentialError> {
+    name::validate(name)?;
+    let path = dir.child(name);
+    let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        if let Some(fd) = walk::open_file(&dir.place.fd, OsStr::new(name), &path, OFlags::RDWR)? {
+            let stat = fstat(&fd).map_err(failed("examine", &path))?;
+            check::file(&stat, &path, Rule::Ours)?;
+            return Ok(fd);
+        }
+        match openat(&dir.place.fd, name, create, FILE_MODE) {
+            Ok(fd) => {
+                // The umask may have taken away bits the owner needs.
+                fchmod(&fd, FILE_MODE).map_err(failed("create", &path))?;
+                return Ok(fd);
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(classify(&errno.into(), "create", &path)),
+        }
+    }
+}
+
+/// Whether `fd` is still the file of that name: someone may have removed it while we waited, and
+/// then the next to come locks another file.
+fn current(dir: &PrivateDir, name: &str, fd: &OwnedFd) -> Result<bool, CredentialError> {
+    let path = dir.child(name);
+    let ours = fstat(fd).map_err(failed("examine", &path))?;
+    match statat(&dir.place.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(classify(&errno.into(), "examine", &path)),
+    }
+}

@@ -1,0 +1,164 @@
+//! Durable changes: a file is whole and old, or whole and new, at every moment and after a crash.
+//!
+//! Every change holds the lock of the directory itself, so a temporary file seen under that lock was
+//! left by a process that died, and can go.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use nebula_credential_core::CredentialError;
+use rustix::fs::{AtFlags, Dir, FlockOperation, OFlags, fchmod, flock, openat, renameat, statat, unlinkat};
+use rustix::io::{Errno, retry_on_intr};
+
+use crate::PrivateDir;
+use crate::check::FILE_MODE;
+use crate::error::{classify, failed, unsettled};
+use crate::name::{is_temporary, temporary, validate};
+use crate::sync::fsync;
+
+/// What [`PrivateDir::create_new`] did.
+#[must_use = "the file may have been there already, with another content"]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CreateOutcome {
+    /// The file is new and durable.
+    Created,
+    /// Something of that name existed; it was left alone.
+    Exists,
+}
+
+impl PrivateDir {
+    /// Writes a file, new or in place of the old one: durable when this returns.
+    ///
+    /// Readers and a crash find the old content or the new, whole.
+    ///
+    /// # Errors
+    ///
+    /// [`Storage`](CredentialError::Storage): the old content is untouched.
+    /// [`OutcomeUnknown`](CredentialError::OutcomeUnknown): the new content is visible, but the
+    /// directory could not be synced.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), CredentialError> {
+        validate(name)?;
+        let _lock = self.exclusive()?;
+        self.stage(name, bytes)?;
+        let temp = temporary(name);
+        renameat(&self.place.fd, &temp, &self.place.fd, name).map_err(|errno| {
+            self.discard(&temp);
+            classify(&errno.into(), "replace", &self.child(name))
+        })?;
+        self.settle(name)
+    }
+
+    /// Writes a file unless one of that name exists: durable when this returns.
+    ///
+    /// It becomes visible whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// As for [`replace`](Self::replace).
+    pub fn create_new(&self, name: &str, bytes: &[u8]) -> Result<CreateOutcome, CredentialError> {
+        validate(name)?;
+        let _lock = self.exclusive()?;
+        if self.present(name)? {
+            return Ok(CreateOutcome::Exists);
+        }
+        self.stage(name, bytes)?;
+        let temp = temporary(name);
+        match self.rename_new(&temp, name) {
+            Ok(()) => self.settle(name).map(|()| CreateOutcome::Created),
+            Err(errno) => {
+                self.discard(&temp);
+                match errno {
+                    Errno::EXIST => Ok(CreateOutcome::Exists),
+                    _ => Err(classify(&errno.into(), "create", &self.child(name))),
+                }
+            }
+        }
+    }
+
+    /// Removes a file durably; `false` if there was none.
+    ///
+    /// Its bytes may stay on the medium: what must be unreadable afterwards has to be encrypted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`replace`](Self::replace).
+    pub fn remove(&self, name: &str) -> Result<bool, CredentialError> {
+        validate(name)?;
+        let _lock = self.exclusive()?;
+        match unlinkat(&self.place.fd, name, AtFlags::empty()) {
+            Ok(()) => self.settle(name).map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(classify(&errno.into(), "remove", &self.child(name))),
+        }
+    }
+
+    /// The lock of the directory, until the descriptor is dropped.
+    fn exclusive(&self) -> Result<OwnedFd, CredentialError> {
+        let fd = self.place.reopen()?;
+        retry_on_intr(|| flock(&fd, FlockOperation::LockExclusive)).map_err(failed("lock", self.path()))?;
+        self.sweep(&fd)?;
+        Ok(fd)
+    }
+
+    /// Removes the temporary files of writers that died: they may hold a key.
+    fn sweep(&self, fd: &OwnedFd) -> Result<(), CredentialError> {
+        for entry in Dir::read_from(fd).map_err(failed("list", self.path()))? {
+            let entry = entry.map_err(failed("list", self.path()))?;
+            if is_temporary(entry.file_name().to_bytes()) {
+                unlinkat(fd, entry.file_name(), AtFlags::empty()).map_err(failed("clean up", self.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes and syncs the temporary file of `name`; on failure nothing is left.
+    fn stage(&self, name: &str, bytes: &[u8]) -> Result<(), CredentialError> {
+        let temp = temporary(name);
+        let path = self.child(name);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(&self.place.fd, &temp, flags, FILE_MODE).map_err(failed("write", &path))?;
+        let mut file = File::from(fd);
+        // The umask may have taken away bits the owner needs; it was never wider than this.
+        fchmod(&file, FILE_MODE)
+            .map_err(failed("write", &path))
+            .and_then(|()| {
+                file.write_all(bytes)
+                    .map_err(|error| classify(&error, "write", &path))
+            })
+            .and_then(|()| fsync(&file).map_err(failed("sync", &path)))
+            .inspect_err(|_| self.discard(&temp))
+    }
+
+    /// Best effort: the next change sweeps what stays.
+    fn discard(&self, temp: &str) {
+        let _ = unlinkat(&self.place.fd, temp, AtFlags::empty());
+    }
+
+    /// Makes a rename or removal survive a crash.
+    fn settle(&self, name: &str) -> Result<(), CredentialError> {
+        fsync(&self.place.fd).map_err(|errno| unsettled(errno, &self.child(name)))
+    }
+
+    fn present(&self, name: &str) -> Result<bool, CredentialError> {
+        match statat(&self.place.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(classify(&errno.into(), "examine", &self.child(name))),
+        }
+    }
+
+    /// Renames without replacing. Where the file system cannot promise that, the lock of the
+    /// directory and [`present`](Self::present) do, against everyone who writes through this crate.
+    fn rename_new(&self, temp: &str, name: &str) -> Result<(), Errno> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            use rustix::fs::{RenameFlags, renameat_with};
+            match renameat_with(&self.place.fd, temp, &self.place.fd, name, RenameFlags::NOREPLACE) {
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+                done => return done,
+            }
+        }
+        renameat(&self.place.fd, temp, &self.place.fd, name)
+    }
+}
