@@ -15,7 +15,7 @@ pub struct Capability {
     pub soft_delete: bool,
     /// Replaces tags and phase in place.
     pub update: bool,
-    /// Replaces the payload of a version in place, as a key rotation must.
+    /// Scans every payload and replaces one in place, as a key rotation must.
     pub rewrite: bool,
     /// An acknowledged write survives the loss of power.
     pub durable: bool,

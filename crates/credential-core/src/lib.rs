@@ -36,7 +36,7 @@ pub use nebula_credential_derive::{Credential, Redact};
 pub use record::{ENVELOPE_MAGIC, Record, RecordHead, Sealed, Tags, VersionHead};
 pub use request::{
     Cursor, Delete, DeleteMode, Get, IdempotencyToken, List, Op, Page, Precondition, Put, Request, Response,
-    Restore, Rewrite, Selector, Update,
+    Restore, Rewrite, Scan, ScanCursor, ScanPage, Selector, Update,
 };
 pub use secrecy::{ExposeSecret, SecretBox, SecretSlice, SecretString};
 pub use secret::{Plaintext, REDACTED, SecretField, SecretWriter};

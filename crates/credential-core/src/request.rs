@@ -51,6 +51,9 @@ pub enum Op<P> {
     List(List),
     /// Read the heads of all kept versions, newest first. Answered by [`Response::Versions`].
     Versions(CredentialRef),
+    /// Read every kept payload of every tenant, deleted ones included, for key rotation and integrity checks.
+    /// Answered by [`Response::Scanned`]. Below the sealing layer only; no tenant's request becomes this.
+    Scan(Scan),
 }
 
 impl Clone for Op<Sealed> {
@@ -65,6 +68,7 @@ impl Clone for Op<Sealed> {
             Self::Restore(op) => Self::Restore(op.clone()),
             Self::List(op) => Self::List(op.clone()),
             Self::Versions(id) => Self::Versions(id.clone()),
+            Self::Scan(op) => Self::Scan(op.clone()),
         }
     }
 }
@@ -82,6 +86,7 @@ impl<P> Op<P> {
             Self::Restore(_) => "restore",
             Self::List(_) => "list",
             Self::Versions(_) => "versions",
+            Self::Scan(_) => "scan",
         }
     }
 }
@@ -337,6 +342,40 @@ impl Page {
     }
 }
 
+/// One page of every kept payload, ordered by tenant, scope, name and version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// Begin after this one: [`ScanPage::next`] of the page before.
+    pub after: Option<ScanCursor>,
+    /// How many, at most [`limits::PAGE`].
+    pub limit: usize,
+}
+
+impl Scan {
+    /// The number of entries this page may have: at least 1, at most [`limits::PAGE`].
+    pub fn page_size(&self) -> usize {
+        self.limit.clamp(1, limits::PAGE)
+    }
+}
+
+/// A place in a scan: the last entry of a page.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScanCursor {
+    /// Its address.
+    pub id: CredentialRef,
+    /// Its version.
+    pub version: Version,
+}
+
+/// One page of a scan.
+#[derive(Debug)]
+pub struct ScanPage<P> {
+    /// The entries: one for each kept version.
+    pub items: Vec<Record<P>>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<ScanCursor>,
+}
+
 /// The answer to a [`Request`].
 #[non_exhaustive]
 #[derive(Debug)]
@@ -349,6 +388,8 @@ pub enum Response<P> {
     Page(Page),
     /// All kept versions, newest first.
     Versions(Vec<VersionHead>),
+    /// One page of every kept payload.
+    Scanned(ScanPage<P>),
     /// It is done.
     Done,
 }
@@ -383,6 +424,17 @@ impl<P> Response<P> {
     pub fn into_page(self) -> Result<Page, CredentialError> {
         match self {
             Self::Page(page) => Ok(page),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The page of a scan.
+    ///
+    /// # Errors
+    /// [`CredentialError::Internal`].
+    pub fn into_scanned(self) -> Result<ScanPage<P>, CredentialError> {
+        match self {
+            Self::Scanned(page) => Ok(page),
             _ => Err(mismatch()),
         }
     }

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use crate::{
     Capability, CredentialError, CredentialRef, Delete, Get, List, Op, OpContext, Page, Put, Record,
-    RecordHead, Request, Response, Restore, Rewrite, Sealed, Update, VersionHead,
+    RecordHead, Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, Update, VersionHead,
 };
 
 /// A future that owns what it needs.
@@ -92,6 +92,14 @@ pub trait SecretStore: Send + Sync + 'static {
         ctx: &OpContext,
         id: CredentialRef,
     ) -> impl Future<Output = Result<Vec<VersionHead>, CredentialError>> + Send;
+
+    /// Reads one page of every kept payload of every tenant, deleted ones included.
+    /// A store that can [`rewrite`](Capability::rewrite) can scan.
+    fn scan(
+        &self,
+        ctx: &OpContext,
+        op: Scan,
+    ) -> impl Future<Output = Result<ScanPage<Sealed>, CredentialError>> + Send;
 }
 
 /// The one adapter from [`SecretStore`] to a trait object.
@@ -132,6 +140,7 @@ impl<S: SecretStore> DynStore for S {
                 Op::Restore(op) => Response::Head(self.restore(&ctx, op).await?),
                 Op::List(op) => Response::Page(self.list(&ctx, op).await?),
                 Op::Versions(id) => Response::Versions(self.versions(&ctx, id).await?),
+                Op::Scan(op) => Response::Scanned(self.scan(&ctx, op).await?),
             })
         })
     }
