@@ -119,14 +119,7 @@ impl Arena {
         let free: Vec<_> = region.chunks().collect();
         let address = region.address();
         let slots = free.len();
-        self.slabs.insert(
-            address,
-            Slab {
-                region,
-                free,
-                slots,
-            },
-        );
+        self.slabs.insert(address, Slab { region, free, slots });
         self.open.insert(address);
         Ok(address)
     }

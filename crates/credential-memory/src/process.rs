@@ -35,12 +35,11 @@ fn harden() -> Result<(), CredentialError> {
         )
     })?;
     #[cfg(target_os = "linux")]
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-        .map_err(|_| {
-            CredentialError::unsupported(
-                "tracing by the same user could not be switched off; permit prctl(PR_SET_DUMPABLE)",
-            )
-        })?;
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).map_err(|_| {
+        CredentialError::unsupported(
+            "tracing by the same user could not be switched off; permit prctl(PR_SET_DUMPABLE)",
+        )
+    })?;
     Ok(())
 }
 

@@ -54,15 +54,9 @@ mod os {
             let len = page_size();
             // SAFETY: an anonymous private mapping at an address of the kernel's choice replaces
             // nothing.
-            let base = unsafe {
-                mmap_anonymous(
-                    ptr::null_mut(),
-                    3 * len,
-                    ProtFlags::empty(),
-                    MapFlags::PRIVATE,
-                )
-            }
-            .map_err(|_| out_of_memory())?;
+            let base =
+                unsafe { mmap_anonymous(ptr::null_mut(), 3 * len, ProtFlags::empty(), MapFlags::PRIVATE) }
+                    .map_err(|_| out_of_memory())?;
             let page = base.wrapping_byte_add(len);
             let opened = MprotectFlags::READ | MprotectFlags::WRITE;
             // SAFETY: `page..page + len` is the middle of the mapping just made, which nothing
