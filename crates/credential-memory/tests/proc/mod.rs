@@ -1,6 +1,6 @@
 //! What the kernel says about this process.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
