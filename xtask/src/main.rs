@@ -1,1 +1,72 @@
-fn main() {}
+//! Maintainer commands, run as `cargo xtask COMMAND`.
+//!
+//! One file per command. A command returns `Ok(false)` when it ran and found something wrong, and
+//! an error when it could not do its work; both end the process with a non-zero status.
+
+mod audit;
+mod bench;
+mod cargo;
+mod fuzz;
+mod process;
+mod prove;
+mod seed;
+mod source;
+mod tally;
+mod test;
+mod tidy;
+mod tools;
+
+use std::process::ExitCode;
+
+/// What went wrong, in words for the person at the terminal.
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--quick]            format, tidy, lints, tests, doctests, fuzz-corpus replay; one closing line
+                            (--quick: format, tidy and tests only)
+  tidy                      the rules of the repository that the compiler does not know
+  seed PATH                 compile the Rust blocks of the overview at PATH against xtask/seed/ledger.toml
+  audit [--advisories DIR]  bans, licences, sources, advisories (from DIR without network), unsafe count
+  fuzz [TARGET] [--seconds N]
+                            fuzz one target, or all of them in turn (60 seconds each)
+  bench [NAME]              benchmarks, or those whose name contains NAME
+  prove [NAME]              long proofs at full count; without NAME, list them
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<bool> {
+    match arguments {
+        ["test"] => test::run(false),
+        ["test", "--quick"] => test::run(true),
+        ["tidy"] => tidy::run(),
+        ["seed", path] => seed::run(path.as_ref()),
+        ["audit"] => audit::run(None),
+        ["audit", "--advisories", directory] => audit::run(Some(directory.as_ref())),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["bench"] => bench::run(None),
+        ["bench", name] => bench::run(Some(name)),
+        ["prove"] => prove::list(),
+        ["prove", name] => prove::run(name),
+        ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(true)
+        }
+        [] => Err(format!("no command given\n\n{USAGE}").into()),
+        other => Err(format!("cannot make sense of `{}`\n\n{USAGE}", other.join(" ")).into()),
+    }
+}
