@@ -5,3 +5,6 @@ mod random;
 
 pub use primitive::{Argon2Params, Backend, Suite};
 pub use random::{Entropy, OsEntropy};
+
+#[doc(hidden)]
+pub mod hazmat;

@@ -1,7 +1,5 @@
 //! AES-256-GCM under a key that serves one message: two libraries, the same bytes.
 
-use zeroize::Zeroize;
-
 use super::{KEY_LEN, TAG_LEN};
 
 /// Bytes of the AES-GCM nonce.
@@ -29,11 +27,11 @@ impl Default for Backend {
 
 /// The AEAD refused; it says no more than that.
 #[derive(Debug)]
-pub(super) struct Refused;
+pub(crate) struct Refused;
 
 impl Backend {
     /// Enciphers `buffer` in place. After an error `buffer` holds nothing of use and must be wiped.
-    pub(super) fn seal(
+    pub(crate) fn seal(
         self,
         key: &[u8; KEY_LEN],
         nonce: &[u8; NONCE_LEN],
@@ -49,7 +47,7 @@ impl Backend {
     }
 
     /// Deciphers `buffer` in place. After an error `buffer` must be wiped unread.
-    pub(super) fn open(
+    pub(crate) fn open(
         self,
         key: &[u8; KEY_LEN],
         nonce: &[u8; NONCE_LEN],
@@ -69,7 +67,7 @@ mod rust_crypto {
     use aes_gcm::aead::inout::InOutBuf;
     use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 
-    use super::{KEY_LEN, NONCE_LEN, Refused, TAG_LEN, Zeroize};
+    use super::{KEY_LEN, NONCE_LEN, Refused, TAG_LEN};
 
     // The cipher's round keys and GHASH key are wiped when it drops: `aes-gcm` from 0.11.1 with
     // `zeroize`; `_assert_wiped` fails to compile if that feature is lost.

@@ -1,8 +1,8 @@
 //! Keys from keys: one-message keys with their commitment, and the subkeys of a root key.
 
 use nebula_credential_core::CredentialError;
-use sha2::{Digest, Sha512, Sha512_256};
-use zeroize::{Zeroize, Zeroizing};
+use sha2::Sha512;
+use zeroize::Zeroize;
 
 use super::aead::NONCE_LEN;
 use super::{COMMITMENT_LEN, KEY_LEN, SALT_LEN, Suite};
@@ -12,7 +12,7 @@ use super::{COMMITMENT_LEN, KEY_LEN, SALT_LEN, Suite};
 /// The numbers are part of the format: never change or reuse one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Label {
+pub enum Label {
     /// The secret of a record, under its data key.
     Payload = 1,
     /// A data key, under a key-encryption key.
@@ -38,14 +38,14 @@ pub(crate) enum Subkey {
     Head,
     /// Hedges the randomness of sealing.
     Hedge,
+    /// Hashes secrets for the hedge.
+    HedgeHash,
     /// Starts the audit log's evolving key.
     Audit,
     /// Authenticates the table of slots.
     SlotMac,
     /// Seals the canary.
     Canary,
-    /// The hedge of a bare [`CredentialEncryption`](crate::CredentialEncryption) key.
-    MessageHedge,
 }
 
 impl Subkey {
@@ -55,12 +55,10 @@ impl Subkey {
             Self::Ring => "nebula-credential 2026-11 root key to ring key v1",
             Self::Head => "nebula-credential 2026-11 root key to store head key v1",
             Self::Hedge => "nebula-credential 2026-11 root key to randomness hedge key v1",
+            Self::HedgeHash => "nebula-credential 2026-11 root key to hedge hash key v1",
             Self::Audit => "nebula-credential 2026-11 root key to first audit key v1",
             Self::SlotMac => "nebula-credential 2026-11 root key to slot table key v1",
             Self::Canary => "nebula-credential 2026-11 root key to canary key v1",
-            Self::MessageHedge => {
-                "nebula-credential 2026-11 message key to randomness hedge key v1"
-            }
         }
     }
 }
@@ -75,155 +73,122 @@ pub(crate) fn subkey(root: &[u8; KEY_LEN], subkey: Subkey, out: &mut [u8; KEY_LE
     hasher.zeroize();
 }
 
-/// A context reduced to 32 bytes, so that hashing it once serves the payload and the wrapped key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct AadDigest([u8; 32]);
-
-impl AadDigest {
-    /// BLAKE3 key that sets this use apart from every other hash; not a secret.
-    const BLAKE3_KEY: &'static [u8; 32] = b"nebula-credential context digest";
-
-    /// Digests `parts`.
-    ///
-    /// Each part is preceded by its length as a big-endian `u64`, so no two lists of parts hash
-    /// the same bytes.
-    pub(crate) fn new(suite: Suite, parts: &[&[u8]]) -> Self {
-        match suite {
-            Suite::Blake3Aes256Gcm => {
-                let mut hasher = blake3::Hasher::new_keyed(Self::BLAKE3_KEY);
-                for part in parts {
-                    hasher.update(&(part.len() as u64).to_be_bytes());
-                    hasher.update(part);
-                }
-                Self(hasher.finalize().into())
-            }
-            Suite::HkdfSha512Aes256Gcm => {
-                let mut hasher = Sha512_256::new();
-                hasher.update(Self::BLAKE3_KEY);
-                for part in parts {
-                    hasher.update((part.len() as u64).to_be_bytes());
-                    hasher.update(part);
-                }
-                Self(hasher.finalize().into())
-            }
-        }
-    }
-
-    /// The digest.
-    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
 /// What a message is bound to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Aad<'a> {
-    /// Enters the key derivation, and so the commitment.
-    pub(crate) digest: &'a AadDigest,
-    /// AES-GCM's associated data: authenticated, but not committed to.
-    pub(crate) extra: &'a [u8],
+pub struct Aad<'a> {
+    /// Enters the key derivation: the commitment covers it, and no two contexts share a key.
+    /// The caller's encoding must be injective.
+    pub(super) committed: &'a [u8],
+    /// AES-GCM's associated data: authenticated under the derived key, but not committed to.
+    pub(super) extra: &'a [u8],
 }
 
 impl<'a> Aad<'a> {
-    /// Bound to a digested context.
-    pub(crate) const fn new(digest: &'a AadDigest) -> Self {
-        Self { digest, extra: &[] }
+    /// Binds the message to `context`.
+    pub const fn new(context: &'a [u8]) -> Self {
+        Self {
+            committed: context,
+            extra: &[],
+        }
     }
 
-    /// Bound to a digested context and to bytes that only this message has, such as a key reference.
-    pub(crate) const fn with_extra(digest: &'a AadDigest, extra: &'a [u8]) -> Self {
-        Self { digest, extra }
+    /// Binds the message to `context` and also to `extra`, which only the tag covers.
+    pub const fn with_extra(context: &'a [u8], extra: &'a [u8]) -> Self {
+        Self {
+            committed: context,
+            extra,
+        }
     }
 }
 
+/// Bytes of derived material: `key ‖ nonce ‖ commitment`, rounded up to whole BLAKE3 blocks, which
+/// are computed side by side.
+const OKM_LEN: usize = 128;
+
 /// The key material of one message; wiped on drop.
-pub(super) struct MessageKey {
-    pub(super) key: [u8; KEY_LEN],
-    pub(super) nonce: [u8; NONCE_LEN],
-    pub(super) commitment: [u8; COMMITMENT_LEN],
+pub(super) struct MessageKey([u8; OKM_LEN]);
+
+/// The parts of a [`MessageKey`].
+pub(super) struct MessageKeyParts<'a> {
+    pub(super) key: &'a [u8; KEY_LEN],
+    pub(super) nonce: &'a [u8; NONCE_LEN],
+    pub(super) commitment: &'a [u8; COMMITMENT_LEN],
 }
 
 impl MessageKey {
     pub(super) const fn empty() -> Self {
-        Self {
-            key: [0; KEY_LEN],
-            nonce: [0; NONCE_LEN],
-            commitment: [0; COMMITMENT_LEN],
-        }
+        Self([0; OKM_LEN])
     }
 
-    /// Derives in place, so that no frame below keeps a copy of the result.
+    /// Derives in place, so that no frame keeps a copy of the result beyond the caller's own.
+    ///
+    /// Not inlined: what the hash functions leave on the stack then lies below the caller's frame,
+    /// in reach of [`scrub_stack`](nebula_credential_memory::scrub_stack).
+    #[inline(never)]
     pub(super) fn derive(
         &mut self,
         suite: Suite,
         label: Label,
         key: &[u8; KEY_LEN],
         salt: &[u8; SALT_LEN],
-        digest: &AadDigest,
+        committed: &[u8],
     ) -> Result<(), CredentialError> {
-        let mut okm = Zeroizing::new([0; OKM_LEN]);
         match suite {
-            Suite::Blake3Aes256Gcm => blake3_okm(label, key, salt, digest, &mut okm),
-            Suite::HkdfSha512Aes256Gcm => hkdf_okm(label, key, salt, digest, &mut okm)?,
+            Suite::Blake3Aes256Gcm => {
+                blake3_okm(label, key, salt, committed, &mut self.0);
+                Ok(())
+            }
+            Suite::HkdfSha512Aes256Gcm => hkdf_okm(label, key, salt, committed, &mut self.0),
         }
-        let (key, rest) = okm.split_at(KEY_LEN);
-        let (nonce, rest) = rest.split_at(NONCE_LEN);
-        let (commitment, _) = rest.split_at(COMMITMENT_LEN);
-        self.key.copy_from_slice(key);
-        self.nonce.copy_from_slice(nonce);
-        self.commitment.copy_from_slice(commitment);
-        Ok(())
     }
-}
 
-/// `key ‖ nonce ‖ commitment`, rounded up to whole BLAKE3 blocks.
-const OKM_LEN: usize = 128;
-
-/// Keyed BLAKE3 over exactly one 64-byte block, `salt ‖ label ‖ first 31 bytes of the digest`:
-/// fixed lengths, hence injective, and no second compression. 248 bits of the digest leave 124
-/// bits against collisions of contexts.
-fn blake3_okm(
-    label: Label,
-    key: &[u8; KEY_LEN],
-    salt: &[u8; SALT_LEN],
-    digest: &AadDigest,
-    okm: &mut [u8; OKM_LEN],
-) {
-    let mut block = [label as u8; 64];
-    let (head, tail) = block.split_at_mut(SALT_LEN);
-    head.copy_from_slice(salt);
-    for (to, from) in tail.iter_mut().skip(1).zip(&digest.0) {
-        *to = *from;
+    /// The parts; `None` never happens, as the lengths are constants that add up.
+    pub(super) fn parts(&self) -> Option<MessageKeyParts<'_>> {
+        let (key, rest) = self.0.split_first_chunk()?;
+        let (nonce, rest) = rest.split_first_chunk()?;
+        let (commitment, _) = rest.split_first_chunk()?;
+        Some(MessageKeyParts {
+            key,
+            nonce,
+            commitment,
+        })
     }
-    let mut reader = blake3::Hasher::new_keyed(key).update(&block).finalize_xof();
-    reader.fill(okm);
-    reader.zeroize();
-}
-
-/// HKDF-SHA-512 with the salt as salt and `prefix ‖ label ‖ digest`, all of fixed length, as info.
-fn hkdf_okm(
-    label: Label,
-    key: &[u8; KEY_LEN],
-    salt: &[u8; SALT_LEN],
-    digest: &AadDigest,
-    okm: &mut [u8; OKM_LEN],
-) -> Result<(), CredentialError> {
-    hkdf::Hkdf::<Sha512>::new(Some(salt), key)
-        .expand_multi_info(
-            &[
-                b"nebula-credential message key v1",
-                &[label as u8],
-                &digest.0,
-            ],
-            okm,
-        )
-        .map_err(|_| CredentialError::internal("HKDF output too long"))
 }
 
 impl Drop for MessageKey {
     fn drop(&mut self) {
-        self.key.zeroize();
-        self.nonce.zeroize();
-        self.commitment.zeroize();
+        // As a slice: an array is wiped byte by byte.
+        self.0.as_mut_slice().zeroize();
     }
+}
+
+/// Keyed BLAKE3 over `salt ‖ label ‖ context`: the first two have fixed lengths, so the input is
+/// injective.
+fn blake3_okm(
+    label: Label,
+    key: &[u8; KEY_LEN],
+    salt: &[u8; SALT_LEN],
+    committed: &[u8],
+    okm: &mut [u8; OKM_LEN],
+) {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher.update(salt).update(&[label as u8]).update(committed);
+    hasher.finalize_xof().fill(okm);
+}
+
+/// HKDF-SHA-512 (RFC 5869): the salt as salt, the key as input, `prefix ‖ label ‖ context` as
+/// info. Prefix and label have fixed lengths, so the info is injective.
+fn hkdf_okm(
+    label: Label,
+    key: &[u8; KEY_LEN],
+    salt: &[u8; SALT_LEN],
+    committed: &[u8],
+    okm: &mut [u8; OKM_LEN],
+) -> Result<(), CredentialError> {
+    hkdf::Hkdf::<Sha512>::new(Some(salt), key)
+        .expand_multi_info(
+            &[b"nebula-credential message key v1", &[label as u8], committed],
+            okm,
+        )
+        .map_err(|_| CredentialError::internal("HKDF output too long"))
 }

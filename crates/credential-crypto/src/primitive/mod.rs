@@ -1,21 +1,27 @@
 //! The one primitive everything is sealed with: a committing AEAD whose key serves one message.
 //!
 //! ```text
-//! digest             = H(context)                                  AadDigest
-//! key, nonce, commit = KDF(key32, salt32, label, digest)           kdf
-//! ciphertext, tag    = AES-256-GCM(key, nonce, aad, plaintext)     aead
+//! key, nonce, commitment = KDF(key32, salt32, label, context)
+//! ciphertext, tag        = AES-256-GCM(key, nonce, extra, plaintext)
 //! ```
 //!
 //! *Nonces cannot repeat under a key* unless a salt does: a fresh 256-bit salt gives a fresh AES
 //! key, so NIST's bound of 2^32 random nonces under one key does not arise.
 //!
 //! *A message opens under one key and in one context only.* AES-GCM alone lets its author craft a
-//! ciphertext that opens under two keys. Here `commit` is 32 bytes of a collision-resistant
+//! ciphertext that opens under two keys. Here `commitment` is 32 bytes of a collision-resistant
 //! function of key, salt, label and context; the opener recomputes and compares it, in constant
 //! time, before it deciphers anything.
 //!
+//! Whoever rewrites `extra` alone needs the key, as with any AEAD: the commitment does not cover it,
+//! which keeps the derivation of a wrapped key to one compression.
+//!
 //! *Every failure to open is one answer*, [`CredentialError::Tampered`], and leaves the buffer
 //! wiped.
+//!
+//! Sealing and opening wipe what they own, but leave traces of derived keys in dead stack frames.
+//! A caller that is done with all its operations calls
+//! [`scrub_stack`](nebula_credential_memory::scrub_stack) once (40 ns).
 
 mod aead;
 mod kdf;
@@ -27,9 +33,9 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 pub use aead::Backend;
-use aead::Refused;
 use kdf::MessageKey;
-pub(crate) use kdf::{Aad, AadDigest, Label, Subkey, subkey};
+pub use kdf::{Aad, Label};
+pub(crate) use kdf::{Subkey, subkey};
 pub use passphrase::Argon2Params;
 pub use suite::Suite;
 
@@ -44,11 +50,11 @@ pub(crate) const TAG_LEN: usize = 16;
 
 /// What sealing yields beside the ciphertext; both are public.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sealed {
+pub struct Sealed {
     /// Commits to key, salt, label and context.
-    pub(crate) commitment: [u8; COMMITMENT_LEN],
+    pub commitment: [u8; COMMITMENT_LEN],
     /// Authenticates the ciphertext.
-    pub(crate) tag: [u8; TAG_LEN],
+    pub tag: [u8; TAG_LEN],
 }
 
 /// Seals `buffer` in place.
@@ -75,10 +81,7 @@ pub(crate) fn seal_in_place(
 /// # Errors
 ///
 /// [`CredentialError::Tampered`], whatever the reason; `buffer` is wiped then.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a field of the sealed form"
-)]
+#[expect(clippy::too_many_arguments, reason = "each is a field of the sealed form")]
 pub(crate) fn open_in_place(
     suite: Suite,
     label: Label,
@@ -103,7 +106,7 @@ pub(crate) fn open_in_place(
 }
 
 /// [`seal_in_place`] with the library named.
-pub(crate) fn seal_in_place_with(
+pub fn seal_in_place_with(
     backend: Backend,
     suite: Suite,
     label: Label,
@@ -113,34 +116,29 @@ pub(crate) fn seal_in_place_with(
     buffer: &mut [u8],
 ) -> Result<Sealed, CredentialError> {
     let mut message = MessageKey::empty();
-    message.derive(suite, label, key, salt, aad.digest)?;
-    let mut sealed = Sealed {
-        commitment: message.commitment,
-        tag: [0; TAG_LEN],
-    };
-    match backend.seal(
-        &message.key,
-        &message.nonce,
-        aad.extra,
-        buffer,
-        &mut sealed.tag,
-    ) {
-        Ok(()) => Ok(sealed),
-        Err(Refused) => {
-            buffer.zeroize();
-            Err(CredentialError::encryption_failed(
-                "the value is too long for AES-GCM",
-            ))
+    if message.derive(suite, label, key, salt, aad.committed).is_ok()
+        && let Some(parts) = message.parts()
+    {
+        let mut sealed = Sealed {
+            commitment: *parts.commitment,
+            tag: [0; TAG_LEN],
+        };
+        if backend
+            .seal(parts.key, parts.nonce, aad.extra, buffer, &mut sealed.tag)
+            .is_ok()
+        {
+            return Ok(sealed);
         }
     }
+    buffer.zeroize();
+    Err(CredentialError::encryption_failed(
+        "the value is too long for AES-GCM",
+    ))
 }
 
 /// [`open_in_place`] with the library named.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a field of the sealed form"
-)]
-pub(crate) fn open_in_place_with(
+#[expect(clippy::too_many_arguments, reason = "each is a field of the sealed form")]
+pub fn open_in_place_with(
     backend: Backend,
     suite: Suite,
     label: Label,
@@ -152,11 +150,11 @@ pub(crate) fn open_in_place_with(
     tag: &[u8; TAG_LEN],
 ) -> Result<(), CredentialError> {
     let mut message = MessageKey::empty();
-    let derived = message.derive(suite, label, key, salt, aad.digest);
-    if derived.is_ok()
-        && bool::from(message.commitment.ct_eq(commitment))
+    if message.derive(suite, label, key, salt, aad.committed).is_ok()
+        && let Some(parts) = message.parts()
+        && bool::from(parts.commitment.ct_eq(commitment))
         && backend
-            .open(&message.key, &message.nonce, aad.extra, buffer, tag)
+            .open(parts.key, parts.nonce, aad.extra, buffer, tag)
             .is_ok()
     {
         return Ok(());

@@ -56,18 +56,8 @@ impl Argon2Params {
                 Self::FLOOR.memory_kib,
                 Self::CEILING.memory_kib,
             ),
-            (
-                "Argon2 passes",
-                passes,
-                Self::FLOOR.passes,
-                Self::CEILING.passes,
-            ),
-            (
-                "Argon2 lanes",
-                lanes,
-                Self::FLOOR.lanes,
-                Self::CEILING.lanes,
-            ),
+            ("Argon2 passes", passes, Self::FLOOR.passes, Self::CEILING.passes),
+            ("Argon2 lanes", lanes, Self::FLOOR.lanes, Self::CEILING.lanes),
         ];
         for (what, found, floor, ceiling) in bounds {
             if found > ceiling {
@@ -128,17 +118,10 @@ pub(crate) fn derive(
     out: &mut [u8; KEY_LEN],
 ) -> Result<(), CredentialError> {
     if !(16..=64).contains(&salt.len()) {
-        return Err(CredentialError::validation(
-            "an Argon2 salt has 16 to 64 bytes",
-        ));
+        return Err(CredentialError::validation("an Argon2 salt has 16 to 64 bytes"));
     }
-    let checked = Params::new(
-        params.memory_kib,
-        params.passes,
-        params.lanes,
-        Some(KEY_LEN),
-    )
-    .map_err(|_| CredentialError::internal("Argon2 parameters out of range"))?;
+    let checked = Params::new(params.memory_kib, params.passes, params.lanes, Some(KEY_LEN))
+        .map_err(|_| CredentialError::internal("Argon2 parameters out of range"))?;
 
     // The lock guards memory use, not data: a poisoned one is as good as new.
     let _one_at_a_time = GATE.lock().unwrap_or_else(PoisonError::into_inner);
