@@ -81,3 +81,52 @@ pub(crate) fn unsettled(errno: Errno, path: &Path) -> CredentialError {
         show(path)
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_real_full_device_is_told_in_our_words() {
+        let mut full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = full.write_all(b"x").unwrap_err();
+        assert_eq!(
+            classify(&error, "write", Path::new("/store/key")).to_string(),
+            "storage failed: cannot write /store/key: the disk is full; free some space and try again"
+        );
+    }
+
+    #[test]
+    fn the_text_of_the_error_is_never_kept() {
+        let error = io::Error::other("hunter2");
+        assert!(
+            !classify(&error, "read", Path::new("k"))
+                .to_string()
+                .contains("hunter2")
+        );
+        for code in 1..=133 {
+            let error = io::Error::from_raw_os_error(code);
+            let message = classify(&error, "read", Path::new("k")).to_string();
+            assert!(
+                message.starts_with("storage failed: cannot read k: "),
+                "{message}"
+            );
+            assert!(message.contains(';'), "no remedy in {message}");
+            assert!(!message.contains("os error"), "{message}");
+        }
+    }
+
+    #[test]
+    fn numbers_stand_where_the_kind_says_nothing() {
+        let error = classify(&Errno::PROTO.into(), "read", Path::new("a b"));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "storage failed: cannot read \"a b\": check the disk and the system log; system error {}",
+                Errno::PROTO.raw_os_error()
+            )
+        );
+    }
+}

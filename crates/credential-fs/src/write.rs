@@ -162,3 +162,62 @@ impl PrivateDir {
         renameat(&self.place.fd, temp, &self.place.fd, name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use nebula_credential_core::ErrorKind;
+
+    use super::*;
+    use crate::sync::fault;
+
+    fn store() -> (tempfile::TempDir, PrivateDir) {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::create(scratch.path().join("store")).unwrap();
+        (scratch, dir)
+    }
+
+    fn count(dir: &PrivateDir) -> usize {
+        fs::read_dir(dir.path()).unwrap().count()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_synced_is_not_put_in_place() {
+        let (_scratch, dir) = store();
+        dir.replace("key", b"old").unwrap();
+        fault::fail(1);
+        assert_eq!(dir.replace("key", b"new").unwrap_err().kind(), ErrorKind::Storage);
+        fault::fail(1);
+        assert_eq!(
+            dir.create_new("other", b"new").unwrap_err().kind(),
+            ErrorKind::Storage
+        );
+        assert_eq!(dir.read("key", 10).unwrap().unwrap().as_slice(), b"old");
+        assert_eq!(count(&dir), 1);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_synced_makes_the_outcome_unknown() {
+        let (_scratch, dir) = store();
+        dir.replace("key", b"old").unwrap();
+        fault::fail(2);
+        assert!(dir.replace("key", b"new").unwrap_err().is_outcome_unknown());
+        fault::fail(2);
+        assert!(dir.create_new("other", b"new").unwrap_err().is_outcome_unknown());
+        fault::fail(1);
+        assert!(dir.remove("key").unwrap_err().is_outcome_unknown());
+    }
+
+    #[test]
+    fn a_directory_whose_parent_cannot_be_synced_is_not_acknowledged() {
+        let scratch = tempfile::tempdir().unwrap();
+        for nth in 1..=3 {
+            fault::fail(nth);
+            let error = PrivateDir::create(scratch.path().join("a/b/c")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Storage);
+            fs::remove_dir_all(scratch.path().join("a")).unwrap();
+        }
+        PrivateDir::create(scratch.path().join("a/b/c")).unwrap();
+    }
+}

@@ -1,3 +1,5 @@
+//! What a key promises, whatever the platform grants.
+
 use std::collections::HashSet;
 use std::thread;
 

@@ -1,7 +1,7 @@
 //! What a cipher leaves on the stack, with and without a scrub.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test and its figures")]
 
 mod proc;
 
