@@ -9,6 +9,7 @@ mod clock;
 mod codec;
 mod context;
 mod credential;
+mod derived;
 mod error;
 mod key;
 pub mod lifecycle;
@@ -54,6 +55,7 @@ pub mod __private {
 
     pub use crate::codec::{check_schema, decode, encode};
     pub use crate::credential::Credential;
+    pub use crate::derived::{Expiry, decode_secret, encode_secret, from_custom, migrate, to_custom};
     pub use crate::error::CredentialError;
     pub use crate::secret::{Guarded, REDACTED, SecretField, SecretWriter};
     pub use crate::value::{CredentialValue, CustomValue};

@@ -117,6 +117,11 @@ impl fmt::Debug for SecretWriter {
 /// A type that may stand in a `#[secret]` field: it can be wiped, replaced by [`REDACTED`], and stored.
 ///
 /// Structs of your own get it from `#[derive(Redact)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand in a `#[secret]` field",
+    label = "cannot be wiped, redacted and stored",
+    note = "use `String`, `SecretString`, `Zeroizing<String>`, `Vec<u8>`, `SecretSlice<u8>`, an `Option`, `Vec` or map of these, or a struct with `#[derive(Redact)]`"
+)]
 pub trait SecretField: Sized {
     /// Overwrites the secret.
     fn wipe(&mut self);
@@ -407,7 +412,7 @@ impl<T: SecretField> SecretField for Option<T> {
 }
 
 /// A map entry on its way to or from storage.
-struct Field<T>(T);
+pub(crate) struct Field<T>(pub(crate) T);
 
 impl<T: SecretField> serde::Serialize for Field<&T> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,0 +1,157 @@
+//! The stored form: which `#[serde(..)]` attributes shape it, and how.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned as _;
+use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, Meta, Token};
+
+use crate::field::Field;
+use crate::input::Errors;
+use crate::types;
+
+/// The entries of all `#[serde(..)]` attributes.
+pub(crate) fn serde_metas(attributes: &[Attribute], errors: &mut Errors) -> Vec<Meta> {
+    let mut metas = Vec::new();
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"))
+    {
+        let parsed = attribute.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
+        metas.extend(errors.check(parsed).into_iter().flatten());
+    }
+    metas
+}
+
+/// Those entries of the struct that shape its stored form.
+pub(crate) fn container(metas: &[Meta], errors: &mut Errors) -> Vec<Meta> {
+    let mut kept = Vec::new();
+    for meta in metas {
+        let path = meta.path();
+        let is = |name: &&str| path.is_ident(name);
+        if is(&"rename_all") {
+            kept.push(meta.clone());
+        } else if is(&"default") {
+            errors.at(
+                meta,
+                "the stored form has no default for the struct: write #[serde(default)] on each field",
+            );
+        } else if ["from", "into", "remote", "tag", "transparent", "try_from"]
+            .iter()
+            .any(is)
+        {
+            errors.at(
+                meta,
+                "the stored form is a plain JSON object, which does not allow this: implement Credential by hand",
+            );
+        }
+        // What is left (`crate`, `rename`, `expecting`, `deny_unknown_fields`) is for the author's own serde derives.
+    }
+    kept
+}
+
+pub(crate) fn check_field(field: &Field<'_>, errors: &mut Errors) {
+    if let (true, Some(meta)) = (field.is_secret, entry(field, "flatten")) {
+        errors.at(
+            meta,
+            "a secret cannot be flattened: serde would keep copies of it that are not wiped",
+        );
+    }
+}
+
+fn entry<'a>(field: &'a Field<'_>, name: &str) -> Option<&'a Meta> {
+    field.serde.iter().find(|meta| meta.path().is_ident(name))
+}
+
+/// The path in `name = "path"`.
+fn path(field: &Field<'_>, name: &str) -> Option<ExprPath> {
+    match entry(field, name)? {
+        Meta::NameValue(pair) => match &pair.value {
+            Expr::Lit(ExprLit {
+                lit: Lit::Str(literal),
+                ..
+            }) => literal.parse().ok(),
+            Expr::Path(path) => Some(path.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+pub(crate) fn has_flatten(fields: &[Field<'_>]) -> bool {
+    fields.iter().any(|field| entry(field, "flatten").is_some())
+}
+
+/// The field of the struct that is written: the attributes of its author, and for a secret its own way to storage.
+pub(crate) fn written_field(field: &Field<'_>, private: &TokenStream) -> TokenStream {
+    let Field { ident, ty, serde, .. } = field;
+    let is_writer_given = ["serialize_with", "with"]
+        .iter()
+        .any(|name| entry(field, name).is_some());
+    let writer = (field.is_secret && !is_writer_given).then(|| {
+        let path = spanned_string(ty, &quote!(#private::SecretField::store));
+        quote!(#[serde(serialize_with = #path)])
+    });
+    quote!(#(#[serde(#serde)])* #writer #ident: #ty)
+}
+
+/// The field of the struct that is read, and what it needs beside it. A secret is under guard until all are read.
+pub(crate) fn read_field(field: &Field<'_>, private: &TokenStream) -> (TokenStream, TokenStream) {
+    let Field { ident, ty, serde, .. } = field;
+    if !field.is_secret {
+        return (quote!(#(#[serde(#serde)])* #ident: #ty), TokenStream::new());
+    }
+    let guarded = quote_spanned!(ty.span()=> #private::Guarded<#ty>);
+    let reader = path(field, "deserialize_with").or_else(|| {
+        let mut module = path(field, "with")?;
+        module
+            .path
+            .segments
+            .push(Ident::new("deserialize", ident.span()).into());
+        Some(module)
+    });
+    let default = path(field, "default");
+    let replaced: &[&str] = if default.is_some() {
+        &["default", "deserialize_with", "serialize_with", "with"]
+    } else {
+        &["deserialize_with", "serialize_with", "with"]
+    };
+    let kept = serde
+        .iter()
+        .filter(|meta| !replaced.iter().any(|name| meta.path().is_ident(name)));
+    let mut attributes = quote!(#(#[serde(#kept)])*);
+    let mut beside = TokenStream::new();
+    if let Some(reader) = reader {
+        let name = format_ident!("__read_{}", ident.unraw());
+        let text = name.to_string();
+        attributes.extend(quote!(#[serde(deserialize_with = #text)]));
+        beside.extend(quote! {
+            fn #name<'de, D>(deserializer: D) -> ::core::result::Result<#guarded, D::Error>
+            where
+                D: #private::serde::Deserializer<'de>,
+            {
+                #reader(deserializer).map(#private::Guarded::from)
+            }
+        });
+    }
+    if let Some(default) = default {
+        let name = format_ident!("__default_{}", ident.unraw());
+        let text = name.to_string();
+        attributes.extend(quote!(#[serde(default = #text)]));
+        beside.extend(quote! {
+            fn #name() -> #guarded {
+                #private::Guarded::from(#default())
+            }
+        });
+    } else if types::is_option(ty) && entry(field, "default").is_none() {
+        attributes.extend(quote!(#[serde(default)]));
+    }
+    (quote!(#attributes #ident: #guarded), beside)
+}
+
+/// `tokens` as a string literal at `place`, where serde will report what is wrong with them.
+pub(crate) fn spanned_string(place: &impl syn::spanned::Spanned, tokens: &TokenStream) -> syn::LitStr {
+    let text = tokens.to_string().replace(' ', "");
+    syn::LitStr::new(&text, place.span())
+}

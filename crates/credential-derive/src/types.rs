@@ -1,0 +1,75 @@
+//! What the macros tell from the spelling of a type: they cannot know more.
+
+use syn::{GenericArgument, PathArguments, PathSegment, Type};
+
+/// The last segment of a path type, whatever leads to it.
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Path(path) if path.qself.is_none() => path.path.segments.last(),
+        Type::Group(group) => last_segment(&group.elem),
+        Type::Paren(paren) => last_segment(&paren.elem),
+        _ => None,
+    }
+}
+
+fn argument(segment: &PathSegment, index: usize) -> Option<&Type> {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return None;
+    };
+    let mut types = arguments.args.iter().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    types.nth(index)
+}
+
+/// Whether `ty` is written as an `Option`.
+pub(crate) fn is_option(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|segment| segment.ident == "Option")
+}
+
+/// Whether `ty` is written as a type that wipes its secrets when dropped.
+pub(crate) fn wipes_itself(ty: &Type) -> bool {
+    let Some(segment) = last_segment(ty) else {
+        return false;
+    };
+    match segment.ident.to_string().as_str() {
+        "SecretBox" | "SecretSlice" | "SecretString" | "Zeroizing" => true,
+        "Option" | "Vec" => argument(segment, 0).is_some_and(wipes_itself),
+        "BTreeMap" | "HashMap" => argument(segment, 1).is_some_and(wipes_itself),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use syn::parse_quote;
+
+    use super::*;
+
+    #[test]
+    fn types_that_wipe_themselves() {
+        let yes: [Type; 6] = [
+            parse_quote!(SecretString),
+            parse_quote!(secrecy::SecretBox<Key>),
+            parse_quote!(Option<::zeroize::Zeroizing<String>>),
+            parse_quote!(std::collections::BTreeMap<String, SecretString>),
+            parse_quote!(HashMap<String, Option<SecretSlice<u8>>, State>),
+            parse_quote!((Vec<SecretString>)),
+        ];
+        for ty in &yes {
+            assert!(wipes_itself(ty));
+        }
+        let no: [Type; 6] = [
+            parse_quote!(String),
+            parse_quote!(Option<String>),
+            parse_quote!(BTreeMap<SecretString, String>),
+            parse_quote!([SecretString; 2]),
+            parse_quote!(<SecretString as Trait>::Type),
+            parse_quote!(Nested),
+        ];
+        for ty in &no {
+            assert!(!wipes_itself(ty));
+        }
+    }
+}
