@@ -57,7 +57,7 @@ impl Place {
     }
 
     /// Makes the directory `name` here unless it exists, and enters it.
-    fn make(&self, name: &OsStr, flags: OFlags) -> Result<Self, CredentialError> {
+    fn make(&self, name: &OsStr) -> Result<Self, CredentialError> {
         let path = self.path.join(name);
         // Never wider than 0700, whatever the umask.
         let made = match mkdirat(&self.fd, name, DIR_MODE) {
@@ -65,10 +65,10 @@ impl Place {
             Err(Errno::EXIST) => false,
             Err(errno) => return Err(classify(&errno.into(), "create", &path)),
         };
-        let child = self.child(name, flags)?;
+        let child = self.child(name, STAY)?;
         if made {
             // The umask may have taken away bits the owner needs.
-            fchmod(child.reopen()?, DIR_MODE).map_err(failed("create", &path))?;
+            fchmod(&child.fd, DIR_MODE).map_err(failed("create", &path))?;
         }
         // Also when it existed: whoever made it may have died before this. Then a directory that we
         // may not open, or that cannot be synced at all, was never ours to make durable.
@@ -162,10 +162,10 @@ pub(crate) fn make(path: &Path) -> Result<Place, CredentialError> {
     };
     let mut place = walk(&real)?;
     for name in missing.iter().rev() {
-        place = place.make(name, PASS)?;
+        place = place.make(name)?;
         pass(&place)?;
     }
-    private(place.make(&name, STAY)?)
+    private(place.make(&name)?)
 }
 
 /// The descriptor of a file in `place`, or `None` if there is none. Never follows a symbolic link

@@ -3,9 +3,11 @@
 //! Every change holds the lock of the directory itself, so a temporary file seen under that lock was
 //! left by a process that died, and can go.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 
 use nebula_credential_core::CredentialError;
 use rustix::fs::{AtFlags, Dir, FlockOperation, OFlags, fchmod, flock, openat, renameat, statat, unlinkat};
@@ -105,8 +107,10 @@ impl PrivateDir {
     fn sweep(&self, fd: &OwnedFd) -> Result<(), CredentialError> {
         for entry in Dir::read_from(fd).map_err(failed("list", self.path()))? {
             let entry = entry.map_err(failed("list", self.path()))?;
-            if is_temporary(entry.file_name().to_bytes()) {
-                unlinkat(fd, entry.file_name(), AtFlags::empty()).map_err(failed("clean up", self.path()))?;
+            let name = entry.file_name();
+            if is_temporary(name.to_bytes()) {
+                let path = self.path().join(OsStr::from_bytes(name.to_bytes()));
+                unlinkat(fd, name, AtFlags::empty()).map_err(failed("remove", &path))?;
             }
         }
         Ok(())

@@ -22,7 +22,13 @@ pub struct Protection {
 
 /// A 256-bit key in locked memory, wiped on drop.
 ///
-/// Share one behind an `Arc`; there is no way to copy it except through [`expose`](Self::expose).
+/// Share one behind an `Arc`; there is no way to copy it except through [`expose`](Self::expose):
+///
+/// ```compile_fail,E0599
+/// # use nebula_credential_memory::LockedKey;
+/// let key = LockedKey::generate().unwrap();
+/// let copy = key.clone();
+/// ```
 pub struct LockedKey(Slot);
 
 impl LockedKey {
