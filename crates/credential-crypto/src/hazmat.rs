@@ -4,7 +4,13 @@
 pub use crate::primitive::{Aad, Label, Sealed, open_in_place_with as open, seal_in_place_with as seal};
 pub use crate::random::{Fresh, HedgeKey};
 
-use crate::Backend;
+use crate::random::PooledEntropy;
+use crate::{Backend, Entropy};
+
+/// The read-ahead source that sealing uses.
+pub fn pooled_entropy() -> impl Entropy {
+    PooledEntropy
+}
 
 /// AES-256-GCM as `backend` runs it, in place.
 pub fn gcm_seal(

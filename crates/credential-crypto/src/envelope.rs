@@ -1,0 +1,346 @@
+//! The `NBC1` envelope: layout, context, padding. `FORMAT.md` is its specification.
+
+use std::sync::Arc;
+
+use nebula_credential_core::{
+    CredentialError, CredentialRef, ENVELOPE_MAGIC, KEY_REFERENCE_BYTES, Plaintext, Sealed, VersionHead,
+    WRAPPED_KEY_BYTES, limits,
+};
+use zeroize::Zeroize;
+
+use crate::Suite;
+use crate::bytes::{Malformed, Reader, Writer};
+use crate::primitive::{
+    Aad, AadDigest, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
+};
+
+/// The only version of the format so far.
+const FORMAT_VERSION: u8 = 1;
+/// No flag is defined yet.
+const FLAGS: u16 = 0;
+/// Magic, version, suite, flags, salt and padded length.
+const HEADER_LEN: usize = 8 + 1 + 2 + 2 + SALT_LEN + 4;
+/// The header without the salt, which enters the key derivation by itself.
+const HEAD_BOUND_LEN: usize = 8 + 1 + 2 + 2 + 4;
+/// Schema version, version, creation, whether it expires, and when.
+const FACTS_LEN: usize = 4 + 4 + 8 + 1 + 8;
+/// Secrets are padded to multiples of this: the length of a stored secret tells little about it.
+const BUCKET: usize = 256;
+/// The true length, at the end of the padded secret.
+const LENGTH_LEN: usize = 4;
+/// Longest padded secret.
+const PADDED_MAX: usize = (limits::SECRET_BYTES_MAX + LENGTH_LEN).next_multiple_of(BUCKET);
+
+// The longest envelope fits every store.
+const _: () = assert!(
+    HEADER_LEN + COMMITMENT_LEN + 4 + KEY_REFERENCE_BYTES + WRAPPED_KEY_BYTES + PADDED_MAX + TAG_LEN
+        <= limits::SEALED_BYTES_MAX
+);
+
+/// Where a payload belongs. It is part of what is sealed, and opens nowhere else.
+///
+/// The address must be the one the caller asked for, never the one a stored row claims.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The address.
+    pub id: &'a CredentialRef,
+    /// Version, type, schema and times.
+    pub version: &'a VersionHead,
+}
+
+/// The digest of header and context, which the payload and the wrapped key are both bound to.
+pub(crate) fn bind(suite: Suite, place: Place<'_>, padded: u32) -> AadDigest {
+    let Place { id, version } = place;
+    let mut head = [0; HEAD_BOUND_LEN];
+    let mut facts = [0; FACTS_LEN];
+    concat(
+        &mut head,
+        [
+            ENVELOPE_MAGIC.as_slice(),
+            &[FORMAT_VERSION],
+            &suite.id().to_be_bytes(),
+            &FLAGS.to_be_bytes(),
+            &padded.to_be_bytes(),
+        ],
+    );
+    let (known, expires) = version.expires_at.map_or((0, 0), |at| (1, at.timestamp_micros()));
+    concat(
+        &mut facts,
+        [
+            version.schema_version.to_be_bytes().as_slice(),
+            &version.version.get().to_be_bytes(),
+            &version.created_at.timestamp_micros().to_be_bytes(),
+            &[known],
+            &expires.to_be_bytes(),
+        ],
+    );
+    AadDigest::new(
+        suite,
+        &[
+            &head,
+            id.tenant().as_str().as_bytes(),
+            id.scope().as_str().as_bytes(),
+            id.name().as_str().as_bytes(),
+            version.credential_type.as_bytes(),
+            &facts,
+        ],
+    )
+}
+
+/// Fills `out` with `fields`, whose lengths sum to its own.
+fn concat<const N: usize, const F: usize>(out: &mut [u8; N], fields: [&[u8]; F]) {
+    for (to, from) in out.iter_mut().zip(fields.into_iter().flatten()) {
+        *to = *from;
+    }
+}
+
+/// The length `secret` has when padded.
+///
+/// # Errors
+/// [`CredentialError::LimitExceeded`].
+pub(crate) fn padded_len(secret: usize) -> Result<u32, CredentialError> {
+    if secret > limits::SECRET_BYTES_MAX {
+        return Err(CredentialError::limit(
+            "secret bytes",
+            limits::SECRET_BYTES_MAX,
+            secret,
+        ));
+    }
+    let padded = (secret + LENGTH_LEN).next_multiple_of(BUCKET);
+    u32::try_from(padded).map_err(|_| CredentialError::internal("a padded secret is longer than 4 GiB"))
+}
+
+/// The fields of an envelope, found and bounded but not yet believed.
+#[derive(Clone, Copy)]
+pub(crate) struct Envelope<'a> {
+    pub(crate) suite: Suite,
+    pub(crate) salt: &'a [u8; SALT_LEN],
+    pub(crate) padded: u32,
+    commitment: &'a [u8; COMMITMENT_LEN],
+    pub(crate) reference: &'a [u8],
+    pub(crate) wrapped: &'a [u8],
+    ciphertext: &'a [u8],
+    tag: &'a [u8; TAG_LEN],
+    /// Everything before the re-wrappable part, and everything behind it.
+    head: &'a [u8],
+    tail: &'a [u8],
+}
+
+impl<'a> Envelope<'a> {
+    /// Finds the fields. There is one way to write an envelope; anything else is refused. Allocates nothing.
+    ///
+    /// # Errors
+    /// [`CredentialError::UnsupportedFormat`] for another magic, version or suite; [`CredentialError::Tampered`].
+    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, CredentialError> {
+        if bytes.len() > limits::SEALED_BYTES_MAX {
+            return Err(CredentialError::limit(
+                "sealed bytes",
+                limits::SEALED_BYTES_MAX,
+                bytes.len(),
+            ));
+        }
+        let mut reader = Reader::new(bytes);
+        let magic = reader.take(ENVELOPE_MAGIC.len()).map_err(tampered)?;
+        if magic != ENVELOPE_MAGIC {
+            return Err(CredentialError::unsupported_format(
+                "these bytes are no NBC1 envelope; they were written by another program, or damaged",
+            ));
+        }
+        let version = reader.u8().map_err(tampered)?;
+        if version != FORMAT_VERSION {
+            return Err(CredentialError::unsupported_format(format!(
+                "the envelope has format version {version} and this program knows {FORMAT_VERSION}; upgrade it"
+            )));
+        }
+        let number = reader.u16().map_err(tampered)?;
+        let Some(suite) = Suite::from_id(number) else {
+            return Err(CredentialError::unsupported_format(format!(
+                "the envelope uses suite {number}, which this program does not know; upgrade it"
+            )));
+        };
+        Self::fields(bytes, suite, reader).map_err(tampered)
+    }
+
+    fn fields(bytes: &'a [u8], suite: Suite, mut reader: Reader<'a>) -> Result<Self, Malformed> {
+        if reader.u16()? != FLAGS {
+            return Err(Malformed);
+        }
+        let salt = reader.array()?;
+        let padded = reader.u32()?;
+        let commitment = reader.array()?;
+        let head = bytes.len() - reader.remaining();
+        let reference = reader.block(KEY_REFERENCE_BYTES)?;
+        let wrapped = reader.block(WRAPPED_KEY_BYTES)?;
+        let tail = bytes.len() - reader.remaining();
+        let length = usize::try_from(padded).map_err(|_| Malformed)?;
+        if length == 0 || length > PADDED_MAX || !length.is_multiple_of(BUCKET) {
+            return Err(Malformed);
+        }
+        let ciphertext = reader.take(length)?;
+        let tag = reader.array()?;
+        reader.finish()?;
+        Ok(Self {
+            suite,
+            salt,
+            padded,
+            commitment,
+            reference,
+            wrapped,
+            ciphertext,
+            tag,
+            head: bytes.get(..head).ok_or(Malformed)?,
+            tail: bytes.get(tail..).ok_or(Malformed)?,
+        })
+    }
+
+    /// Deciphers the payload with its data key.
+    ///
+    /// # Errors
+    /// [`CredentialError::Tampered`].
+    pub(crate) fn open(&self, dek: &[u8; KEY_LEN], digest: &AadDigest) -> Result<Plaintext, CredentialError> {
+        let mut padded = Secret(self.ciphertext.to_vec());
+        open_in_place(
+            self.suite,
+            Label::Payload,
+            dek,
+            self.salt,
+            self.commitment,
+            &Aad::new(digest),
+            &mut padded.0,
+            self.tag,
+        )?;
+        padded.unpad().ok_or(CredentialError::Tampered)
+    }
+
+    /// The same envelope with another re-wrappable part.
+    ///
+    /// # Errors
+    /// [`CredentialError::LimitExceeded`].
+    pub(crate) fn rewrapped(&self, reference: &[u8], wrapped: &[u8]) -> Result<Sealed, CredentialError> {
+        let part = wrap_part_len(reference, wrapped)?;
+        let mut bytes: Arc<[u8]> = zeros(self.head.len() + part + self.tail.len());
+        let buffer = Arc::get_mut(&mut bytes).ok_or_else(shared)?;
+        let mut writer = Writer::new(buffer);
+        writer.put(self.head).map_err(short)?;
+        put_wrap_part(&mut writer, reference, wrapped)?;
+        writer.put(self.tail).map_err(short)?;
+        Sealed::envelope(bytes)
+    }
+}
+
+/// What goes into a new envelope beside the secret.
+pub(crate) struct Seal<'a> {
+    pub(crate) suite: Suite,
+    pub(crate) digest: &'a AadDigest,
+    pub(crate) padded: u32,
+    pub(crate) dek: &'a [u8; KEY_LEN],
+    pub(crate) salt: &'a [u8; SALT_LEN],
+    pub(crate) reference: &'a [u8],
+    pub(crate) wrapped: &'a [u8],
+}
+
+impl Seal<'_> {
+    /// Writes the envelope of `secret` with one allocation; the secret is enciphered where it will lie.
+    ///
+    /// # Errors
+    /// [`CredentialError::LimitExceeded`] for what a key provider made too long; [`CredentialError::EncryptionFailed`].
+    pub(crate) fn write(&self, secret: &[u8]) -> Result<Sealed, CredentialError> {
+        let length = usize::try_from(self.padded).map_err(|_| short(Malformed))?;
+        let true_length = u32::try_from(secret.len()).map_err(|_| short(Malformed))?;
+        let padding = length
+            .checked_sub(secret.len() + LENGTH_LEN)
+            .ok_or_else(|| short(Malformed))?;
+        let part = wrap_part_len(self.reference, self.wrapped)?;
+        let mut bytes: Arc<[u8]> = zeros(HEADER_LEN + COMMITMENT_LEN + part + length + TAG_LEN);
+        let mut writer = Writer::new(Arc::get_mut(&mut bytes).ok_or_else(shared)?);
+
+        writer.put(&ENVELOPE_MAGIC).map_err(short)?;
+        writer.put(&[FORMAT_VERSION]).map_err(short)?;
+        writer.put(&self.suite.id().to_be_bytes()).map_err(short)?;
+        writer.put(&FLAGS.to_be_bytes()).map_err(short)?;
+        writer.put(self.salt).map_err(short)?;
+        writer.put(&self.padded.to_be_bytes()).map_err(short)?;
+        let commitment = writer.reserve(COMMITMENT_LEN).map_err(short)?;
+        put_wrap_part(&mut writer, self.reference, self.wrapped)?;
+        let payload = writer.reserve(length).map_err(short)?;
+        let tag = writer.reserve(TAG_LEN).map_err(short)?;
+
+        let mut fill = Writer::new(&mut *payload);
+        fill.put(secret).map_err(short)?;
+        fill.reserve(padding).map_err(short)?;
+        fill.put(&true_length.to_be_bytes()).map_err(short)?;
+        // Wipes the payload if it fails.
+        let sealed = seal_in_place(
+            self.suite,
+            Label::Payload,
+            self.dek,
+            self.salt,
+            &Aad::new(self.digest),
+            payload,
+        )?;
+        commitment.copy_from_slice(&sealed.commitment);
+        tag.copy_from_slice(&sealed.tag);
+        Sealed::envelope(bytes)
+    }
+}
+
+/// A deciphered, padded secret; wiped unless it becomes a [`Plaintext`].
+struct Secret(Vec<u8>);
+
+impl Secret {
+    /// The secret, if padding and length are what sealing writes.
+    fn unpad(mut self) -> Option<Plaintext> {
+        let (rest, length) = self.0.split_last_chunk::<LENGTH_LEN>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let padding = rest.get(length..)?;
+        if padded_len(length).ok()? as usize != self.0.len() || padding.iter().any(|byte| *byte != 0) {
+            return None;
+        }
+        self.0.truncate(length);
+        Some(Plaintext::new(std::mem::take(&mut self.0)))
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+fn wrap_part_len(reference: &[u8], wrapped: &[u8]) -> Result<usize, CredentialError> {
+    for (what, limit, found) in [
+        ("key reference bytes", KEY_REFERENCE_BYTES, reference.len()),
+        ("wrapped key bytes", WRAPPED_KEY_BYTES, wrapped.len()),
+    ] {
+        if found > limit {
+            return Err(CredentialError::limit(what, limit, found));
+        }
+    }
+    Ok(2 + reference.len() + 2 + wrapped.len())
+}
+
+fn put_wrap_part(writer: &mut Writer<'_>, reference: &[u8], wrapped: &[u8]) -> Result<(), CredentialError> {
+    for block in [reference, wrapped] {
+        let length = u16::try_from(block.len()).map_err(|_| short(Malformed))?;
+        writer.put(&length.to_be_bytes()).map_err(short)?;
+        writer.put(block).map_err(short)?;
+    }
+    Ok(())
+}
+
+/// Collected from an iterator of known length: one allocation.
+fn zeros(length: usize) -> Arc<[u8]> {
+    std::iter::repeat_n(0, length).collect()
+}
+
+fn tampered(_: Malformed) -> CredentialError {
+    CredentialError::Tampered
+}
+
+fn short(_: Malformed) -> CredentialError {
+    CredentialError::internal("an envelope did not fit the buffer made for it")
+}
+
+fn shared() -> CredentialError {
+    CredentialError::internal("a new envelope is shared already")
+}
