@@ -106,8 +106,8 @@ mod os {
     }
 }
 
-/// Without page locks: heap memory, so that keys are at least wiped. Miri, which knows no `mlock`,
-/// checks the arena on this one.
+/// Without page locks: heap memory, so that keys are at least wiped. Also what Miri runs on, which
+/// knows no `mlock`.
 #[cfg(any(not(unix), miri))]
 mod heap {
     use std::alloc::{Layout, alloc_zeroed, dealloc};
