@@ -1,11 +1,19 @@
 //! The primitive itself, for benchmarks, test vectors and fuzzing. Not covered by semantic versioning; nothing that
 //! stores credentials should name it.
 
+pub use crate::primitive::passphrase::derive as argon2id;
 pub use crate::primitive::{Aad, Label, Sealed, open_in_place_with as open, seal_in_place_with as seal};
 pub use crate::random::{Fresh, HedgeKey};
 
 use crate::random::PooledEntropy;
 use crate::{Backend, Entropy};
+
+/// Every backend that is compiled in.
+pub const BACKENDS: &[Backend] = &[
+    Backend::RustCrypto,
+    #[cfg(feature = "aws-lc-rs")]
+    Backend::AwsLc,
+];
 
 /// The read-ahead source that sealing uses.
 pub fn pooled_entropy() -> impl Entropy {

@@ -118,7 +118,7 @@ impl Default for Argon2Params {
 ///
 /// [`CredentialError::Validation`] if `salt` has another length;
 /// [`CredentialError::Unlock`] if the memory cannot be had.
-pub(crate) fn derive(
+pub fn derive(
     passphrase: &[u8],
     salt: &[u8],
     params: Argon2Params,

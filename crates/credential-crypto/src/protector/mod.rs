@@ -128,6 +128,19 @@ pub struct WrappedRoot {
 /// Bytes of a root key wrapped by one of our own protectors: salt, commitment, ciphertext, tag.
 pub(crate) const SLOT_WRAP_LEN: usize = SALT_LEN + COMMITMENT_LEN + KEY_LEN + TAG_LEN;
 
+/// Checks what a slot says about its protector, before anything is derived from it.
+///
+/// # Errors
+/// [`CredentialError::Tampered`] for another layout; those of the Argon2 bounds.
+pub(crate) fn check_params(kind: SlotKind, params: &[u8]) -> Result<(), CredentialError> {
+    match kind {
+        SlotKind::Passphrase | SlotKind::PassphraseAndKeyFile => passphrase::Stored::decode(params).map(drop),
+        SlotKind::KeyFile if params.is_empty() => Ok(()),
+        SlotKind::KeyFile => Err(CredentialError::Tampered),
+        SlotKind::Provider => Ok(()),
+    }
+}
+
 /// Seals the root key under the key a protector came to.
 fn seal_root(
     key: &[u8; KEY_LEN],

@@ -328,7 +328,7 @@ fn write_epochs(out: &mut Vec<u8>, epochs: &[EpochKey]) {
         for time in [epoch.created_at, epoch.not_after, retired] {
             out.extend_from_slice(&time.timestamp_micros().to_be_bytes());
         }
-        out.extend_from_slice(&epoch.wraps().to_be_bytes());
+        out.extend_from_slice(&epoch.recorded.to_be_bytes());
         match &epoch.kek {
             Some(kek) => out.extend_from_slice(kek.expose()),
             None => out.extend_from_slice(&[0; KEY_LEN]),
