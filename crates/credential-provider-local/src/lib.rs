@@ -1,1 +1,17 @@
 #![doc = include_str!("../README.md")]
+
+mod change;
+mod error;
+mod home;
+mod list;
+mod local;
+mod pool;
+mod queue;
+mod read;
+mod reply;
+mod row;
+mod schema;
+mod token;
+mod writer;
+
+pub use local::LocalStorage;

@@ -1,0 +1,147 @@
+//! What the tests share. Payloads are no real envelopes: the store looks at their first bytes only.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use chrono::{DateTime, Utc};
+use nebula_credential_core::{
+    CredentialError, CredentialName, CredentialRef, Delete, DeleteMode, ENVELOPE_MAGIC, Get, OpContext,
+    Phase, Precondition, Put, Record, RecordHead, Scope, Sealed, SecretStore, Selector, TenantId, Version,
+    VersionHead,
+};
+use nebula_credential_provider_local::LocalStorage;
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread; no runtime is needed by the store.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+pub(crate) fn id(name: &str) -> CredentialRef {
+    CredentialRef::new(
+        TenantId::default(),
+        Scope::default(),
+        CredentialName::new(name).unwrap(),
+    )
+}
+
+pub(crate) fn version(number: u32) -> Version {
+    Version::new(number).unwrap()
+}
+
+pub(crate) fn time(micros: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(micros).unwrap()
+}
+
+/// A payload of `ENVELOPE_MAGIC` and `text`.
+pub(crate) fn envelope(text: &str) -> Sealed {
+    let mut bytes = ENVELOPE_MAGIC.to_vec();
+    bytes.extend_from_slice(text.as_bytes());
+    Sealed::envelope(bytes).unwrap()
+}
+
+pub(crate) fn text(record: &Record<Sealed>) -> String {
+    let bytes = record.payload.as_envelope().unwrap();
+    String::from_utf8(bytes[ENVELOPE_MAGIC.len()..].to_vec()).unwrap()
+}
+
+pub(crate) fn put_of(name: &str, number: u32, text: &str) -> Put<Sealed> {
+    Put {
+        id: id(name),
+        version: VersionHead {
+            version: version(number),
+            credential_type: "api_key".into(),
+            schema_version: 1,
+            created_at: time(1_000_000 + i64::from(number)),
+            expires_at: None,
+        },
+        phase: Phase::Active,
+        tags: None,
+        payload: envelope(text),
+        precondition: Precondition::None,
+        token: None,
+        keep_versions: 10,
+    }
+}
+
+pub(crate) fn put(
+    store: &LocalStorage,
+    name: &str,
+    number: u32,
+    text: &str,
+) -> Result<RecordHead, CredentialError> {
+    wait(store.put(&OpContext::default(), put_of(name, number, text)))
+}
+
+pub(crate) fn get(store: &LocalStorage, name: &str) -> Result<String, CredentialError> {
+    get_version(store, name, Selector::Latest)
+}
+
+pub(crate) fn get_version(
+    store: &LocalStorage,
+    name: &str,
+    version: Selector,
+) -> Result<String, CredentialError> {
+    let op = Get {
+        id: id(name),
+        version,
+    };
+    wait(store.get(&OpContext::default(), op)).map(|record| text(&record))
+}
+
+pub(crate) fn head(store: &LocalStorage, name: &str) -> Result<RecordHead, CredentialError> {
+    let op = Get {
+        id: id(name),
+        version: Selector::Latest,
+    };
+    wait(store.head(&OpContext::default(), op))
+}
+
+pub(crate) fn delete(store: &LocalStorage, name: &str, mode: DeleteMode) -> Result<(), CredentialError> {
+    let op = Delete {
+        id: id(name),
+        mode,
+        precondition: Precondition::None,
+    };
+    wait(store.delete(&OpContext::default(), op))
+}
+
+/// A directory for one test, and a store in it that is not opened yet.
+pub(crate) fn scratch() -> (tempfile::TempDir, LocalStorage) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = LocalStorage::new(dir.path().join("secrets"));
+    (dir, store)
+}
+
+/// Says in the file the runner names that a test could not run here.
+pub(crate) fn skip(test: &str, why: &str) {
+    use std::io::Write as _;
+    if let Some(path) = std::env::var_os("NEBULA_TEST_SKIP_LOG") {
+        let mut log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
+        writeln!(log, "{test}: {why}").unwrap();
+    }
+}
