@@ -1,11 +1,13 @@
 //! One field, checked.
 
+use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt as _;
+use syn::spanned::Spanned as _;
 use syn::{Ident, Meta, Type};
 
 use crate::input::{Errors, Macro};
 use crate::stored::{self, serde_metas};
-use crate::words;
+use crate::{types, words};
 
 pub(crate) struct Field<'a> {
     pub(crate) ident: &'a Ident,
@@ -50,14 +52,35 @@ impl<'a> Field<'a> {
                 "the time of expiry is no secret: metadata and logs show it",
             );
         }
+        if is_secret && types::is_plain(found.ty) {
+            errors.at(
+                found.ty,
+                "this type cannot be wiped: hold the secret in a `String`, a `SecretString` or a `Vec<u8>`",
+            );
+        }
         stored::check_field(&found, errors);
         Some(found)
+    }
+
+    /// The place of the type, for errors about it, and `private` as if it were written there. The scope is that of the
+    /// type, in which `self` may mean nothing (a `macro_rules` macro that was given the type): it comes from elsewhere.
+    pub(crate) fn place(&self, private: &TokenStream) -> (Span, TokenStream) {
+        let span = self.ty.span();
+        (span, respanned(private, span))
     }
 
     /// The name without `r#`.
     pub(crate) fn name(&self) -> String {
         self.ident.unraw().to_string()
     }
+}
+
+fn respanned(path: &TokenStream, span: Span) -> TokenStream {
+    let tokens = path.clone().into_iter().map(|mut token| {
+        token.set_span(span);
+        token
+    });
+    tokens.collect()
 }
 
 /// Whether `field` has the attribute `#[name]`.

@@ -1,7 +1,8 @@
 //! The struct a macro is written on, checked.
 
+use quote::ToTokens;
+use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
-use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, ExprPath, Fields, Ident, LitInt, LitStr, Meta, Path, Token};
 
 use crate::field::Field;
@@ -25,6 +26,8 @@ pub(crate) struct Input<'a> {
     pub(crate) fields: Vec<Field<'a>>,
     /// `#[serde(..)]` of the struct, as far as it shapes what is stored.
     pub(crate) serde: Vec<Meta>,
+    /// The stored name of the type; of no use to `Redact`.
+    pub(crate) type_name: String,
     pub(crate) options: Options,
 }
 
@@ -33,7 +36,7 @@ pub(crate) struct Input<'a> {
 pub(crate) struct Options {
     krate: Option<Path>,
     name: Option<LitStr>,
-    version: Option<(u32, LitInt)>,
+    pub(crate) version: Option<u32>,
     pub(crate) migrate: Option<ExprPath>,
     pub(crate) validate: Option<ExprPath>,
     pub(crate) refresh: Option<ExprPath>,
@@ -53,16 +56,12 @@ impl Errors {
         }
     }
 
-    pub(crate) fn at(&mut self, place: &impl Spanned, message: impl std::fmt::Display) {
-        self.push(syn::Error::new(place.span(), message));
+    pub(crate) fn at(&mut self, place: &impl ToTokens, message: impl std::fmt::Display) {
+        self.push(syn::Error::new_spanned(place, message));
     }
 
     pub(crate) fn check<T>(&mut self, result: syn::Result<T>) -> Option<T> {
         result.map_err(|error| self.push(error)).ok()
-    }
-
-    fn finish<T>(self, value: T) -> syn::Result<T> {
-        self.0.map_or(Ok(value), Err)
     }
 }
 
@@ -99,21 +98,22 @@ impl<'a> Input<'a> {
         for second in expiries {
             errors.at(second.ident, "only one field can be #[credential(expires_at)]");
         }
-        let krate = match options.krate.clone() {
-            Some(path) => Some(path),
-            None => errors.check(krate::find()),
-        };
-        let found = Self {
-            ident: &input.ident,
-            krate: krate.unwrap_or_else(|| input.ident.clone().into()),
-            fields,
-            serde,
-            options,
-        };
-        if which == Macro::Credential {
-            found.check_type_name(&mut errors);
+        let type_name = options.type_name(&input.ident, which, &mut errors);
+        let krate = errors.check(options.krate.clone().map_or_else(krate::find, Ok));
+        match (errors.0, krate) {
+            (None, Some(krate)) => Ok(Self {
+                ident: &input.ident,
+                krate,
+                fields,
+                serde,
+                type_name,
+                options,
+            }),
+            (errors, _) => {
+                let unknown = || syn::Error::new(input.ident.span(), "cannot derive for this struct");
+                Err(errors.unwrap_or_else(unknown))
+            }
         }
-        errors.finish(found)
     }
 
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Field<'a>> {
@@ -127,34 +127,6 @@ impl<'a> Input<'a> {
             let mut public = self.fields.iter().filter(|field| !field.is_secret);
             public.find(|field| field.ident == "expires_at")
         })
-    }
-
-    pub(crate) fn type_name(&self) -> String {
-        match &self.options.name {
-            Some(name) => name.value(),
-            None => words::type_name(&syn::ext::IdentExt::unraw(self.ident).to_string()),
-        }
-    }
-
-    pub(crate) fn version(&self) -> u32 {
-        self.options.version.as_ref().map_or(1, |(version, _)| *version)
-    }
-
-    fn check_type_name(&self, errors: &mut Errors) {
-        let name = self.type_name();
-        let is_allowed =
-            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.');
-        if !name.is_empty() && name.len() <= TYPE_NAME_BYTES && name.chars().all(is_allowed) {
-            return;
-        }
-        let message = format!(
-            "the type name `{name}` is stored with every value: write #[credential(type = \"…\")] with 1 to \
-             {TYPE_NAME_BYTES} of a-z, 0-9, `_`, `-` and `.`"
-        );
-        match &self.options.name {
-            Some(literal) => errors.at(literal, message),
-            None => errors.at(self.ident, message),
-        }
     }
 }
 
@@ -186,13 +158,35 @@ impl Options {
             let parsed = attribute.parse_nested_meta(|meta| options.take(&meta, which));
             errors.check(parsed);
         }
-        if let (Some(migrate), None | Some((1, _))) = (&options.migrate, &options.version) {
+        if let (Some(migrate), None | Some(1)) = (&options.migrate, &options.version) {
             errors.at(
                 migrate,
                 "`migrate` reads older schemas: raise `version` to 2 or more",
             );
         }
         options
+    }
+
+    /// The given name, or the one made of `ident`.
+    fn type_name(&self, ident: &Ident, which: Macro, errors: &mut Errors) -> String {
+        let name = match &self.name {
+            Some(name) => name.value(),
+            None => words::type_name(&ident.unraw().to_string()),
+        };
+        let is_allowed =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.');
+        let is_valid = !name.is_empty() && name.len() <= TYPE_NAME_BYTES && name.chars().all(is_allowed);
+        if which == Macro::Credential && !is_valid {
+            let message = format!(
+                "the type name `{name}` is stored with every value: write #[credential(type = \"…\")] with 1 to \
+                 {TYPE_NAME_BYTES} of a-z, 0-9, `_`, `-` and `.`"
+            );
+            match &self.name {
+                Some(literal) => errors.at(literal, message),
+                None => errors.at(ident, message),
+            }
+        }
+        name
     }
 
     fn take(&mut self, meta: &ParseNestedMeta<'_>, which: Macro) -> syn::Result<()> {
@@ -211,7 +205,7 @@ impl Options {
                 if version == 0 {
                     return Err(syn::Error::new(literal.span(), "schema versions count from 1"));
                 }
-                set(&mut self.version, meta, (version, literal))
+                set(&mut self.version, meta, version)
             }
             "migrate" => set(&mut self.migrate, meta, function(meta)?),
             "validate" => set(&mut self.validate, meta, function(meta)?),

@@ -7,6 +7,7 @@ mod expand;
 mod field;
 mod input;
 mod krate;
+mod redact;
 mod stored;
 mod types;
 mod words;

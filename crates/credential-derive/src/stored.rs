@@ -1,11 +1,11 @@
 //! The stored form: which `#[serde(..)]` attributes shape it, and how.
 
-use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, Meta, Token};
+use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitStr, Meta, Token};
 
 use crate::field::Field;
 use crate::input::Errors;
@@ -90,7 +90,7 @@ pub(crate) fn written_field(field: &Field<'_>, private: &TokenStream) -> TokenSt
         .iter()
         .any(|name| entry(field, name).is_some());
     let writer = (field.is_secret && !is_writer_given).then(|| {
-        let path = spanned_string(ty, &quote!(#private::SecretField::store));
+        let path = path_literal(ty.span(), &quote!(#private::SecretField::store));
         quote!(#[serde(serialize_with = #path)])
     });
     quote!(#(#[serde(#serde)])* #writer #ident: #ty)
@@ -102,7 +102,8 @@ pub(crate) fn read_field(field: &Field<'_>, private: &TokenStream) -> (TokenStre
     if !field.is_secret {
         return (quote!(#(#[serde(#serde)])* #ident: #ty), TokenStream::new());
     }
-    let guarded = quote_spanned!(ty.span()=> #private::Guarded<#ty>);
+    let (span, at_type) = field.place(private);
+    let guarded = quote_spanned!(span=> #at_type::Guarded<#ty>);
     let reader = path(field, "deserialize_with").or_else(|| {
         let mut module = path(field, "with")?;
         module
@@ -111,12 +112,16 @@ pub(crate) fn read_field(field: &Field<'_>, private: &TokenStream) -> (TokenStre
             .push(Ident::new("deserialize", ident.span()).into());
         Some(module)
     });
-    let default = path(field, "default");
-    let replaced: &[&str] = if default.is_some() {
-        &["default", "deserialize_with", "serialize_with", "with"]
-    } else {
-        &["deserialize_with", "serialize_with", "with"]
-    };
+    // Absent, a secret is what its author says, else the default of its type where serde would take that.
+    let has_default = ["default", "skip", "skip_deserializing"]
+        .iter()
+        .any(|name| entry(field, name).is_some());
+    let default = path(field, "default").map_or_else(
+        || quote_spanned!(span=> <#ty as ::core::default::Default>::default),
+        ExprPath::into_token_stream,
+    );
+    let default = (has_default || types::is_option(ty)).then_some(default);
+    let replaced = ["default", "deserialize_with", "serialize_with", "with"];
     let kept = serde
         .iter()
         .filter(|meta| !replaced.iter().any(|name| meta.path().is_ident(name)));
@@ -144,14 +149,11 @@ pub(crate) fn read_field(field: &Field<'_>, private: &TokenStream) -> (TokenStre
                 #private::Guarded::from(#default())
             }
         });
-    } else if types::is_option(ty) && entry(field, "default").is_none() {
-        attributes.extend(quote!(#[serde(default)]));
     }
     (quote!(#attributes #ident: #guarded), beside)
 }
 
-/// `tokens` as a string literal at `place`, where serde will report what is wrong with them.
-pub(crate) fn spanned_string(place: &impl syn::spanned::Spanned, tokens: &TokenStream) -> syn::LitStr {
-    let text = tokens.to_string().replace(' ', "");
-    syn::LitStr::new(&text, place.span())
+/// `path` as a string literal at `span`, where serde will report what is wrong with it.
+pub(crate) fn path_literal(span: Span, path: &TokenStream) -> LitStr {
+    LitStr::new(&path.to_string().replace(' ', ""), span)
 }

@@ -41,6 +41,24 @@ pub(crate) fn wipes_itself(ty: &Type) -> bool {
     }
 }
 
+/// Whether `ty` is written as one that can never be a secret: a number, a reference, an array.
+pub(crate) fn is_plain(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_plain(&group.elem),
+        Type::Paren(paren) => is_plain(&paren.elem),
+        Type::Path(path) => path.path.get_ident().is_some_and(|ident| {
+            let name = ident.to_string();
+            matches!(name.as_str(), "bool" | "char")
+                || ["f", "i", "u"].iter().any(|sign| {
+                    name.strip_prefix(sign)
+                        .is_some_and(|bits| matches!(bits, "8" | "16" | "32" | "64" | "128" | "size"))
+                })
+        }),
+        Type::Array(_) | Type::Ptr(_) | Type::Reference(_) | Type::Slice(_) | Type::Tuple(_) => true,
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use syn::parse_quote;
@@ -70,6 +88,30 @@ mod tests {
         ];
         for ty in &no {
             assert!(!wipes_itself(ty));
+        }
+    }
+
+    #[test]
+    fn plain_types() {
+        let yes: [Type; 6] = [
+            parse_quote!(u8),
+            parse_quote!((usize)),
+            parse_quote!(f64),
+            parse_quote!(&'static str),
+            parse_quote!([u8; 32]),
+            parse_quote!((String, String)),
+        ];
+        for ty in &yes {
+            assert!(is_plain(ty));
+        }
+        let no: [Type; 4] = [
+            parse_quote!(String),
+            parse_quote!(Option<u8>),
+            parse_quote!(my::u8),
+            parse_quote!(us),
+        ];
+        for ty in &no {
+            assert!(!is_plain(ty));
         }
     }
 }

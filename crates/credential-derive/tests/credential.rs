@@ -1,4 +1,9 @@
 //! What `#[derive(Credential)]` writes, seen from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers outside of test functions"
+)]
 
 use std::collections::BTreeMap;
 
