@@ -8,7 +8,7 @@ use nebula_credential_core::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Fault;
-use crate::read::{Stored, address, find, no_version, not_found};
+use crate::read::{Stored, address, find, not_found};
 use crate::row::{RecordId, encode_tags, micros};
 use crate::token;
 
@@ -34,29 +34,16 @@ pub(crate) fn put(conn: &Connection, op: &Put<Sealed>, now: DateTime<Utc>) -> Re
         .is_some_and(|stored| stored.head.deleted_at.is_none());
     op.check(latest, live)?;
 
-    let (id, before) = match stored {
-        Some(Stored { id, head }) => {
-            if !live {
-                run(conn, "DELETE FROM version WHERE id BETWEEN ?1 AND ?2", id.slots())?;
-            }
-            (id, Some(head))
-        }
-        None => (new_record(conn, &op.id)?, None),
+    let id = match &stored {
+        Some(stored) => stored.id,
+        None => new_record(conn, &op.id)?,
     };
-    let old_tags = before.as_ref().map(|head| head.tags.clone()).unwrap_or_default();
-    let head = RecordHead {
-        id: op.id.clone(),
-        version: op.version.clone(),
-        latest: op.version.version,
-        phase: op.phase,
-        created_at: match &before {
-            Some(head) if live => head.created_at,
-            _ => op.version.created_at,
-        },
-        updated_at: now,
-        deleted_at: None,
-        tags: op.tags.clone().unwrap_or_else(|| old_tags.clone()),
-    };
+    if !live {
+        run(conn, "DELETE FROM version WHERE id BETWEEN ?1 AND ?2", id.slots())?;
+    }
+    let before = stored.map(|stored| stored.head);
+    let head = op.head(before.as_ref().filter(|_| live), now);
+    let old_tags = before.map(|head| head.tags).unwrap_or_default();
     write_record(conn, id, &head)?;
     retag(conn, &op.id, &old_tags, &head.tags)?;
     run(
@@ -81,7 +68,7 @@ pub(crate) fn put(conn: &Connection, op: &Put<Sealed>, now: DateTime<Utc>) -> Re
         )?;
     }
     if let Some(token) = op.token {
-        token::remember(conn, id, token, &head)?;
+        token::remember(conn, id, token, &head, keep)?;
     }
     Ok(head)
 }
@@ -256,7 +243,7 @@ pub(crate) fn rewrite(conn: &Connection, op: &Rewrite<Sealed>) -> Result<(), Fau
         .prepare_cached("SELECT 1 FROM version WHERE id = ?1")?
         .exists([slot])?;
     if !kept {
-        return Err(no_version(&op.id, op.version).into());
+        return Err(CredentialError::version_not_found(&op.id, op.version).into());
     }
     Err(CredentialError::VersionConflict {
         name: op.id.to_string(),

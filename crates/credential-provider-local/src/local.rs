@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use nebula_credential_core::{
     Capability, CredentialError, CredentialRef, Delete, DeleteMode, Get, List, OpContext, Page, Put, Record,
-    RecordHead, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Update, VersionHead, limits,
+    RecordHead, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Update, VersionHead,
 };
 use rusqlite::Connection;
 
@@ -325,13 +325,11 @@ impl SecretStore for LocalStorage {
     }
 
     async fn put(&self, ctx: &OpContext, op: Put<Sealed>) -> Result<RecordHead, CredentialError> {
-        check_payload(&op.payload)?;
         let now = ctx.now();
         self.change(ctx, move |conn| change::put(conn, &op, now)).await
     }
 
     async fn rewrite(&self, ctx: &OpContext, op: Rewrite<Sealed>) -> Result<(), CredentialError> {
-        check_payload(&op.payload)?;
         self.change(ctx, move |conn| change::rewrite(conn, &op)).await
     }
 
@@ -371,16 +369,4 @@ impl SecretStore for LocalStorage {
         let mut scanning = Scanning::new(op);
         self.read_in_steps(move |conn| scanning.step(conn)).await
     }
-}
-
-fn check_payload(payload: &Sealed) -> Result<(), CredentialError> {
-    let bytes = payload.require_envelope()?.len();
-    if bytes > limits::SEALED_BYTES_MAX {
-        return Err(CredentialError::limit(
-            "sealed bytes",
-            limits::SEALED_BYTES_MAX,
-            bytes,
-        ));
-    }
-    Ok(())
 }

@@ -1,12 +1,12 @@
 //! Reads of one credential: each is one statement.
 
 use nebula_credential_core::{
-    CredentialError, CredentialRef, Get, Record, RecordHead, Sealed, Selector, Version, VersionHead,
+    CredentialError, CredentialRef, Get, Record, RecordHead, Sealed, Selector, VersionHead,
 };
 use rusqlite::{Connection, params};
 
 use crate::error::Fault;
-use crate::row::{HEAD_COLUMNS, JOINED, RECORD, RecordId, VERSION_COLUMNS, record_head, version_head};
+use crate::row::{HEAD_COLUMNS, JOINED, RECORD, RecordId, record_head, version_head};
 
 /// SQL text made of literals and the column lists.
 macro_rules! sql {
@@ -133,24 +133,15 @@ pub(crate) fn not_found(id: &CredentialRef) -> CredentialError {
     CredentialError::not_found(id.to_string())
 }
 
-pub(crate) fn no_version(id: &CredentialRef, version: Version) -> CredentialError {
-    CredentialError::VersionNotFound {
-        name: id.to_string(),
-        version,
-    }
-}
-
 /// Why a read of one version found nothing.
 fn absent(conn: &Connection, op: &Get, must_live: bool) -> Fault {
     match (find(conn, &op.id), op.version) {
         (Err(fault), _) => fault,
         (Ok(Some(stored)), Selector::Exact(version)) if !must_live || stored.head.deleted_at.is_none() => {
-            no_version(&op.id, version).into()
+            CredentialError::version_not_found(&op.id, version).into()
         }
         // The latest version of a live record is kept: a row is missing.
         (Ok(Some(stored)), Selector::Latest) if stored.head.deleted_at.is_none() => Fault::damaged(),
         (Ok(_), _) => not_found(&op.id).into(),
     }
 }
-
-const _: () = assert!(VERSION_COLUMNS == 5 && HEAD_COLUMNS == 11);

@@ -55,9 +55,6 @@ pub(crate) const JOINED: &str = "r.latest, r.phase, r.created_at, r.updated_at, 
 /// The number of columns [`record_head`] reads; others follow.
 pub(crate) const HEAD_COLUMNS: usize = 11;
 
-/// The number of columns [`version_head`] reads.
-pub(crate) const VERSION_COLUMNS: usize = 5;
-
 pub(crate) fn micros(time: DateTime<Utc>) -> i64 {
     time.timestamp_micros()
 }

@@ -6,8 +6,9 @@ use rusqlite::{Connection, params};
 use crate::error::Fault;
 use crate::row::{RecordId, encode_tags, micros, record_head};
 
-/// Puts of one credential that are remembered. A retry comes before many others have been made.
-pub(crate) const REMEMBERED: u32 = 16;
+/// Puts of one credential that are remembered at least: a retry comes before many others have been made. More are while
+/// their versions are kept.
+const REMEMBERED: u32 = 16;
 
 /// The answer that was given to `token`, if it is remembered.
 pub(crate) fn find(
@@ -31,6 +32,7 @@ pub(crate) fn remember(
     record: RecordId,
     token: IdempotencyToken,
     head: &RecordHead,
+    kept_versions: u32,
 ) -> Result<(), Fault> {
     let number = head.latest.get();
     conn.prepare_cached("INSERT INTO token VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
@@ -46,7 +48,7 @@ pub(crate) fn remember(
             micros(head.version.created_at),
             head.version.expires_at.map(micros)
         ])?;
-    if let Some(last) = number.checked_sub(REMEMBERED) {
+    if let Some(last) = number.checked_sub(REMEMBERED.max(kept_versions)) {
         conn.prepare_cached("DELETE FROM token WHERE id BETWEEN ?1 AND ?2")?
             .execute((record.slots().0, record.slot(last)))?;
     }

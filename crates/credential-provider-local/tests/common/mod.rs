@@ -1,6 +1,11 @@
 //! What the tests share. Payloads are no real envelopes: the store looks at their first bytes only.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails"
+)]
 
 use std::future::Future;
 use std::pin::pin;
