@@ -82,6 +82,10 @@ impl<'a> Writer<'a> {
         Ok(field)
     }
 
+    pub(crate) const fn remaining(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         self.reserve(bytes.len())?.copy_from_slice(bytes);
         Ok(())

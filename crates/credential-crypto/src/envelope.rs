@@ -11,7 +11,7 @@ use zeroize::Zeroize;
 use crate::Suite;
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::primitive::{
-    Aad, AadDigest, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
+    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
 };
 
 /// The only version of the format so far.
@@ -20,10 +20,11 @@ const FORMAT_VERSION: u8 = 1;
 const FLAGS: u16 = 0;
 /// Magic, version, suite, flags, salt and padded length.
 const HEADER_LEN: usize = 8 + 1 + 2 + 2 + SALT_LEN + 4;
-/// The header without the salt, which enters the key derivation by itself.
-const HEAD_BOUND_LEN: usize = 8 + 1 + 2 + 2 + 4;
-/// Schema version, version, creation, whether it expires, and when.
-const FACTS_LEN: usize = 4 + 4 + 8 + 1 + 8;
+/// Longest name of a credential type: it stands behind one length byte.
+const TYPE_NAME_MAX: usize = 255;
+/// Longest header and context: header, three names and a type behind their lengths, schema version, version,
+/// creation, whether it expires, and when.
+const BOUND_MAX: usize = HEADER_LEN + 3 * (1 + limits::NAME_BYTES) + 1 + TYPE_NAME_MAX + 4 + 4 + 8 + 1 + 8;
 /// Secrets are padded to multiples of this: the length of a stored secret tells little about it.
 const BUCKET: usize = 256;
 /// The true length, at the end of the padded secret.
@@ -48,49 +49,83 @@ pub struct Place<'a> {
     pub version: &'a VersionHead,
 }
 
-/// The digest of header and context, which the payload and the wrapped key are both bound to.
-pub(crate) fn bind(suite: Suite, place: Place<'_>, padded: u32) -> AadDigest {
-    let Place { id, version } = place;
-    let mut head = [0; HEAD_BOUND_LEN];
-    let mut facts = [0; FACTS_LEN];
-    concat(
-        &mut head,
-        [
-            ENVELOPE_MAGIC.as_slice(),
-            &[FORMAT_VERSION],
-            &suite.id().to_be_bytes(),
-            &FLAGS.to_be_bytes(),
-            &padded.to_be_bytes(),
-        ],
-    );
-    let (known, expires) = version.expires_at.map_or((0, 0), |at| (1, at.timestamp_micros()));
-    concat(
-        &mut facts,
-        [
-            version.schema_version.to_be_bytes().as_slice(),
-            &version.version.get().to_be_bytes(),
-            &version.created_at.timestamp_micros().to_be_bytes(),
-            &[known],
-            &expires.to_be_bytes(),
-        ],
-    );
-    AadDigest::new(
-        suite,
-        &[
-            &head,
-            id.tenant().as_str().as_bytes(),
-            id.scope().as_str().as_bytes(),
-            id.name().as_str().as_bytes(),
-            version.credential_type.as_bytes(),
-            &facts,
-        ],
-    )
+/// Header and context in one piece: what the payload and its wrapped key are bound to.
+///
+/// The salt comes first. It enters the payload's key derivation by itself, so the payload is bound to the rest.
+pub(crate) struct Bound {
+    bytes: [u8; BOUND_MAX],
+    length: usize,
 }
 
-/// Fills `out` with `fields`, whose lengths sum to its own.
-fn concat<const N: usize, const F: usize>(out: &mut [u8; N], fields: [&[u8]; F]) {
-    for (to, from) in out.iter_mut().zip(fields.into_iter().flatten()) {
-        *to = *from;
+impl Bound {
+    /// Each text stands behind its length byte and all else has a fixed length, so no two contexts read alike.
+    ///
+    /// # Errors
+    /// [`CredentialError::LimitExceeded`] for a type name beyond 255 bytes.
+    pub(crate) fn new(suite: Suite, place: Place<'_>, padded: u32) -> Result<Self, CredentialError> {
+        let Place { id, version } = place;
+        let kind = version.credential_type.as_bytes();
+        if kind.len() > TYPE_NAME_MAX {
+            return Err(CredentialError::limit(
+                "credential type name bytes",
+                TYPE_NAME_MAX,
+                kind.len(),
+            ));
+        }
+        let mut bytes = [0; BOUND_MAX];
+        let mut writer = Writer::new(&mut bytes);
+        let written = Self::write(&mut writer, suite, id, version, padded);
+        let length = BOUND_MAX - writer.remaining();
+        written.map_err(short)?;
+        Ok(Self { bytes, length })
+    }
+
+    fn write(
+        writer: &mut Writer<'_>,
+        suite: Suite,
+        id: &CredentialRef,
+        version: &VersionHead,
+        padded: u32,
+    ) -> Result<(), Malformed> {
+        writer.reserve(SALT_LEN)?;
+        writer.put(&ENVELOPE_MAGIC)?;
+        writer.put(&[FORMAT_VERSION])?;
+        writer.put(&suite.id().to_be_bytes())?;
+        writer.put(&FLAGS.to_be_bytes())?;
+        writer.put(&padded.to_be_bytes())?;
+        for text in [
+            id.tenant().as_str(),
+            id.scope().as_str(),
+            id.name().as_str(),
+            &version.credential_type,
+        ] {
+            writer.put(&[u8::try_from(text.len()).map_err(|_| Malformed)?])?;
+            writer.put(text.as_bytes())?;
+        }
+        let (known, expires) = version.expires_at.map_or((0, 0), |at| (1, at.timestamp_micros()));
+        writer.put(&version.schema_version.to_be_bytes())?;
+        writer.put(&version.version.get().to_be_bytes())?;
+        writer.put(&version.created_at.timestamp_micros().to_be_bytes())?;
+        writer.put(&[known])?;
+        writer.put(&expires.to_be_bytes())
+    }
+
+    /// The same, for the payload of this salt.
+    pub(crate) fn with_salt(mut self, salt: &[u8; SALT_LEN]) -> Self {
+        if let Some(place) = self.bytes.first_chunk_mut() {
+            *place = *salt;
+        }
+        self
+    }
+
+    /// Header and context without the salt: the payload commits to it.
+    pub(crate) fn context(&self) -> &[u8] {
+        self.bytes.get(SALT_LEN..self.length).unwrap_or_default()
+    }
+
+    /// All of it: the wrapped key is bound to it.
+    pub(crate) fn with_its_salt(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -197,7 +232,7 @@ impl<'a> Envelope<'a> {
     ///
     /// # Errors
     /// [`CredentialError::Tampered`].
-    pub(crate) fn open(&self, dek: &[u8; KEY_LEN], digest: &AadDigest) -> Result<Plaintext, CredentialError> {
+    pub(crate) fn open(&self, dek: &[u8; KEY_LEN], bound: &Bound) -> Result<Plaintext, CredentialError> {
         let mut padded = Secret(self.ciphertext.to_vec());
         open_in_place(
             self.suite,
@@ -205,7 +240,7 @@ impl<'a> Envelope<'a> {
             dek,
             self.salt,
             self.commitment,
-            &Aad::new(digest),
+            &Aad::new(bound.context()),
             &mut padded.0,
             self.tag,
         )?;
@@ -231,7 +266,7 @@ impl<'a> Envelope<'a> {
 /// What goes into a new envelope beside the secret.
 pub(crate) struct Seal<'a> {
     pub(crate) suite: Suite,
-    pub(crate) digest: &'a AadDigest,
+    pub(crate) bound: &'a Bound,
     pub(crate) padded: u32,
     pub(crate) dek: &'a [u8; KEY_LEN],
     pub(crate) salt: &'a [u8; SALT_LEN],
@@ -275,7 +310,7 @@ impl Seal<'_> {
             Label::Payload,
             self.dek,
             self.salt,
-            &Aad::new(self.digest),
+            &Aad::new(self.bound.context()),
             payload,
         )?;
         commitment.copy_from_slice(&sealed.commitment);

@@ -1,12 +1,29 @@
 #![doc = include_str!("../README.md")]
 
+mod bytes;
+mod direct;
 mod encryption;
+mod envelope;
+mod layer;
 mod primitive;
+mod protector;
 mod random;
+mod rewrap;
+mod ring;
+mod sealer;
 
 pub use encryption::CredentialEncryption;
+pub use envelope::Place;
+pub use layer::{Encrypt, EncryptLayer};
 pub use primitive::{Argon2Params, Backend, Suite};
+pub use protector::{KeyFile, Passphrase, PassphraseAndKeyFile, Protector, ProviderProtector, SlotKind};
 pub use random::{Entropy, OsEntropy};
+pub use rewrap::{EpochUse, JobReport, KeyJob, Progress};
+pub use ring::{
+    Epoch, EpochInfo, EpochState, KeyRing, KeyRingFile, RING_BYTES_MAX, RingDraft, RingId, RingSettings,
+    RingStatus, SlotId, SlotInfo,
+};
+pub use sealer::Sealer;
 
 #[doc(hidden)]
 pub mod hazmat;

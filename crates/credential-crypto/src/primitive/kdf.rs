@@ -27,6 +27,8 @@ pub enum Label {
     Canary = 6,
     /// A message of [`CredentialEncryption`](crate::CredentialEncryption).
     Message = 7,
+    /// The table of slots of a key ring: an empty message bound to it.
+    SlotTable = 8,
 }
 
 /// A key derived from the root key of a ring, for one use.
@@ -34,14 +36,10 @@ pub enum Label {
 pub(crate) enum Subkey {
     /// Seals the ring's epochs.
     Ring,
-    /// Authenticates the head of a store.
-    Head,
     /// Hedges the randomness of sealing.
     Hedge,
     /// Hashes secrets for the hedge.
     HedgeHash,
-    /// Starts the audit log's evolving key.
-    Audit,
     /// Authenticates the table of slots.
     SlotMac,
     /// Seals the canary.
@@ -53,10 +51,8 @@ impl Subkey {
     const fn context(self) -> &'static str {
         match self {
             Self::Ring => "nebula-credential 2026-11 root key to ring key v1",
-            Self::Head => "nebula-credential 2026-11 root key to store head key v1",
             Self::Hedge => "nebula-credential 2026-11 root key to randomness hedge key v1",
             Self::HedgeHash => "nebula-credential 2026-11 root key to hedge hash key v1",
-            Self::Audit => "nebula-credential 2026-11 root key to first audit key v1",
             Self::SlotMac => "nebula-credential 2026-11 root key to slot table key v1",
             Self::Canary => "nebula-credential 2026-11 root key to canary key v1",
         }

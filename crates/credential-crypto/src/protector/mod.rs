@@ -12,7 +12,7 @@ pub use provider::ProviderProtector;
 
 use crate::bytes::Reader;
 use crate::primitive::{
-    Aad, AadDigest, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
+    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
 };
 use crate::{Entropy, Suite};
 
@@ -113,6 +113,7 @@ impl<T: Protector + ?Sized> Protector for Box<T> {
 /// What a slot is bound to: the ring, its number, kind and age.
 pub struct SlotContext {
     pub(crate) suite: Suite,
+    /// Of fixed length, so that the parameters of a slot may follow it.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -151,14 +152,14 @@ fn seal_root(
 ) -> Result<WrappedRoot, CredentialError> {
     let mut salt = [0; SALT_LEN];
     entropy.fill(&mut salt)?;
-    let digest = AadDigest::new(context.suite, &[&context.bytes, &params]);
+    let bound = [context.bytes.as_slice(), &params].concat();
     let mut ciphertext = *root.expose();
     let sealed = seal_in_place(
         context.suite,
         Label::SlotWrap,
         key,
         &salt,
-        &Aad::new(&digest),
+        &Aad::new(&bound),
         &mut ciphertext,
     )?;
     let mut bytes = Vec::with_capacity(SLOT_WRAP_LEN);
@@ -186,7 +187,7 @@ fn open_root(
         reader.finish().map(|()| fields)
     };
     let (salt, commitment, ciphertext, tag) = fields().map_err(|_| CredentialError::Tampered)?;
-    let digest = AadDigest::new(context.suite, &[&context.bytes, &wrapped.params]);
+    let bound = [context.bytes.as_slice(), &wrapped.params].concat();
     let mut root = *ciphertext;
     open_in_place(
         context.suite,
@@ -194,7 +195,7 @@ fn open_root(
         key,
         salt,
         commitment,
-        &Aad::new(&digest),
+        &Aad::new(&bound),
         &mut root,
         tag,
     )?;

@@ -49,8 +49,10 @@ impl<K: KeyProvider> ProviderProtector<K> {
         future: impl Future<Output = Result<T, CredentialError>> + Send,
     ) -> Result<T, CredentialError> {
         let mut answer = None;
-        let task = pin!(async { answer = Some(future.await) });
-        (self.block_on)(task);
+        {
+            let task = pin!(async { answer = Some(future.await) });
+            (self.block_on)(task);
+        }
         answer.unwrap_or_else(|| {
             Err(CredentialError::unavailable(
                 "the key provider was not waited for; give a block_on that runs futures to their end",

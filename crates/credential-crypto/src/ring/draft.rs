@@ -31,7 +31,7 @@ impl<'a> RingDraft<'a> {
         protector: &dyn Protector,
         now: DateTime<Utc>,
     ) -> Result<Self, CredentialError> {
-        let entropy = &*settings.entropy;
+        let entropy = settings.source();
         let mut id = [0; 16];
         entropy.fill(&mut id)?;
         let mut draft = Self {

@@ -105,8 +105,7 @@ impl EpochKey {
     }
 
     pub(crate) fn wraps(&self) -> u64 {
-        self.recorded
-            .saturating_add(self.pending.load(Ordering::Relaxed))
+        self.recorded.saturating_add(self.pending.load(Ordering::Relaxed))
     }
 
     /// Whether it may unwrap, and the key.

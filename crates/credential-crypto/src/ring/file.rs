@@ -140,7 +140,7 @@ impl KeyRingFile {
         let dir = Arc::new(dir);
         let source = Arc::clone(&dir);
         let source = move || read(&source)?.ok_or_else(|| missing(&source));
-        let ring = KeyRing::of(state, RingSettings::default().entropy, Some(Box::new(source)));
+        let ring = KeyRing::of(state, RingSettings::default(), Some(Box::new(source)));
         Self { ring, dir }
     }
 
@@ -166,8 +166,7 @@ impl KeyRingFile {
     ) -> Result<T, CredentialError> {
         let _lock = FileLock::lock(&self.dir, LOCK)?;
         self.ring.refresh()?;
-        self.ring
-            .apply(change, |bytes| self.dir.replace(FILE, bytes))
+        self.ring.apply(change, |bytes| self.dir.replace(FILE, bytes))
     }
 
     /// Looks whether another process has changed the ring, and follows it; says so.

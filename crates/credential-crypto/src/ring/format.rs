@@ -22,8 +22,7 @@ use super::slot::{Slot, SlotId};
 use super::{RING_BYTES_MAX, RingId};
 use crate::bytes::{Malformed, Reader, put_block};
 use crate::primitive::{
-    Aad, AadDigest, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, Subkey, TAG_LEN, open_in_place, seal_in_place,
-    subkey,
+    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, Subkey, TAG_LEN, open_in_place, seal_in_place, subkey,
 };
 use crate::protector::{SLOT_WRAP_LEN, SlotKind, WrappedRoot, check_params};
 use crate::{Entropy, Suite};
@@ -100,7 +99,11 @@ impl<'a> Encoded<'a> {
     /// [`CredentialError::Validation`] for hostile key derivation parameters.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, CredentialError> {
         if bytes.len() > RING_BYTES_MAX {
-            return Err(CredentialError::limit("key ring bytes", RING_BYTES_MAX, bytes.len()));
+            return Err(CredentialError::limit(
+                "key ring bytes",
+                RING_BYTES_MAX,
+                bytes.len(),
+            ));
         }
         if !bytes.starts_with(&MAGIC) {
             return Err(CredentialError::unsupported_format(
@@ -188,14 +191,30 @@ impl<'a> Encoded<'a> {
     pub(super) fn open(&self, root: &LockedKey) -> Result<Vec<EpochKey>, CredentialError> {
         let suite = self.outside.suite;
         let [before_mac, before_epochs] = self.before;
-        let canary = AadDigest::new(suite, &[&self.outside.identity()]);
+        let canary = self.outside.identity();
         open_box(suite, root, Subkey::Canary, Label::Canary, &canary, self.canary).map_err(|_| {
-            CredentialError::unlock_failed("the key ring has another root key; open it again with a protector")
+            CredentialError::unlock_failed(
+                "the key ring has another root key; open it again with a protector",
+            )
         })?;
-        let table = AadDigest::new(suite, &[before_mac]);
-        open_box(suite, root, Subkey::SlotMac, Label::SlotTable, &table, self.slot_mac).map_err(|_| damaged())?;
-        let all = AadDigest::new(suite, &[before_epochs]);
-        let bytes = open_box(suite, root, Subkey::Ring, Label::RingSeal, &all, self.epochs).map_err(|_| damaged())?;
+        open_box(
+            suite,
+            root,
+            Subkey::SlotMac,
+            Label::SlotTable,
+            before_mac,
+            self.slot_mac,
+        )
+        .map_err(|_| damaged())?;
+        let bytes = open_box(
+            suite,
+            root,
+            Subkey::Ring,
+            Label::RingSeal,
+            before_epochs,
+            self.epochs,
+        )
+        .map_err(|_| damaged())?;
         scrub_stack();
         read_epochs(&bytes)
     }
@@ -213,24 +232,55 @@ pub(super) fn encode(
 ) -> Result<Vec<u8>, CredentialError> {
     let suite = outside.suite;
     let mut out = outside.identity();
-    let canary = AadDigest::new(suite, &[&out]);
+    let canary = out.clone();
     out.extend_from_slice(&outside.generation.to_be_bytes());
     write_slots(&mut out, &outside.slots).map_err(|_| unwritable())?;
-    let table = AadDigest::new(suite, &[&out]);
-    seal_box(suite, root, Subkey::Canary, Label::Canary, &canary, &mut [], &mut out, entropy)?;
-    seal_box(suite, root, Subkey::SlotMac, Label::SlotTable, &table, &mut [], &mut out, entropy)?;
+    let table = out.clone();
+    seal_box(
+        suite,
+        root,
+        Subkey::Canary,
+        Label::Canary,
+        &canary,
+        &mut [],
+        &mut out,
+        entropy,
+    )?;
+    seal_box(
+        suite,
+        root,
+        Subkey::SlotMac,
+        Label::SlotTable,
+        &table,
+        &mut [],
+        &mut out,
+        entropy,
+    )?;
 
     let mut plain = Zeroizing::new(Vec::with_capacity(epochs.len() * EPOCH_LEN));
     write_epochs(&mut plain, epochs);
-    let all = AadDigest::new(suite, &[&out]);
+    let all = out.clone();
     let length = u32::try_from(plain.len()).map_err(|_| unwritable())?;
     out.extend_from_slice(&length.to_be_bytes());
-    seal_box(suite, root, Subkey::Ring, Label::RingSeal, &all, &mut plain, &mut out, entropy)?;
+    seal_box(
+        suite,
+        root,
+        Subkey::Ring,
+        Label::RingSeal,
+        &all,
+        &mut plain,
+        &mut out,
+        entropy,
+    )?;
     scrub_stack();
     let check = blake3::hash(&out);
     out.extend_from_slice(check.as_bytes());
     if out.len() > RING_BYTES_MAX {
-        return Err(CredentialError::limit("key ring bytes", RING_BYTES_MAX, out.len()));
+        return Err(CredentialError::limit(
+            "key ring bytes",
+            RING_BYTES_MAX,
+            out.len(),
+        ));
     }
     Ok(out)
 }
@@ -242,7 +292,7 @@ fn seal_box(
     root: &LockedKey,
     key: Subkey,
     label: Label,
-    digest: &AadDigest,
+    context: &[u8],
     plain: &mut [u8],
     out: &mut Vec<u8>,
     entropy: &dyn Entropy,
@@ -251,7 +301,7 @@ fn seal_box(
     entropy.fill(&mut salt)?;
     let mut derived = Zeroizing::new([0; KEY_LEN]);
     subkey(root.expose(), key, &mut derived);
-    let sealed = seal_in_place(suite, label, &derived, &salt, &Aad::new(digest), plain)?;
+    let sealed = seal_in_place(suite, label, &derived, &salt, &Aad::new(context), plain)?;
     out.extend_from_slice(&salt);
     out.extend_from_slice(&sealed.commitment);
     out.extend_from_slice(plain);
@@ -264,7 +314,7 @@ fn open_box(
     root: &LockedKey,
     key: Subkey,
     label: Label,
-    digest: &AadDigest,
+    context: &[u8],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
     let mut reader = Reader::new(sealed);
@@ -284,7 +334,7 @@ fn open_box(
         &derived,
         salt,
         commitment,
-        &Aad::new(digest),
+        &Aad::new(context),
         &mut plain,
         tag,
     )?;
@@ -351,8 +401,13 @@ fn read_epochs(bytes: &[u8]) -> Result<Vec<EpochKey>, CredentialError> {
         }
         epochs.push(epoch);
     }
-    let last_is_primary = epochs.last().is_some_and(|last| last.state == EpochState::Primary);
-    let primaries = epochs.iter().filter(|epoch| epoch.state == EpochState::Primary).count();
+    let last_is_primary = epochs
+        .last()
+        .is_some_and(|last| last.state == EpochState::Primary);
+    let primaries = epochs
+        .iter()
+        .filter(|epoch| epoch.state == EpochState::Primary)
+        .count();
     if !last_is_primary || primaries != 1 {
         return Err(damaged());
     }
@@ -366,7 +421,8 @@ fn read_epoch(reader: &mut Reader<'_>) -> Result<EpochKey, CredentialError> {
         let times = (reader.time()?, reader.time()?, reader.time()?);
         Ok((epoch, state, times, reader.u64()?, reader.array::<KEY_LEN>()?))
     };
-    let (epoch, state, (created_at, not_after, retired_at), recorded, key) = fields().map_err(|_| damaged())?;
+    let (epoch, state, (created_at, not_after, retired_at), recorded, key) =
+        fields().map_err(|_| damaged())?;
     let kek = match state {
         EpochState::Destroyed if *key != [0; KEY_LEN] => return Err(damaged()),
         EpochState::Destroyed => None,

@@ -18,11 +18,11 @@ pub use draft::RingDraft;
 use epoch::EpochKey;
 pub use epoch::{Epoch, EpochInfo, EpochState};
 pub use file::KeyRingFile;
-use format::{Encoded, Outside, damaged, encode, lock_root};
+use format::{Encoded, Outside, damaged, lock_root};
 pub use slot::{SlotId, SlotInfo};
 
-use crate::primitive::{Subkey, subkey};
 use crate::protector::{Protector, SlotKind};
+use crate::random::{HedgeKey, PooledEntropy};
 use crate::{Entropy, OsEntropy, Suite};
 
 /// Longest key ring, in bytes.
@@ -47,20 +47,17 @@ impl fmt::Display for RingId {
 }
 
 /// How a ring is made and where its randomness comes from.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct RingSettings {
     /// The algorithms of a new ring and of all it seals. It also refuses envelopes of a suite with a lower number.
     pub suite: Suite,
-    /// Where random bytes come from. Only tests give another than [`OsEntropy`].
-    pub entropy: Arc<dyn Entropy>,
+    /// Where random bytes come from; `None` for the operating system. Only tests give another.
+    pub entropy: Option<Arc<dyn Entropy>>,
 }
 
-impl Default for RingSettings {
-    fn default() -> Self {
-        Self {
-            suite: Suite::default(),
-            entropy: Arc::new(OsEntropy),
-        }
+impl RingSettings {
+    fn source(&self) -> &dyn Entropy {
+        self.entropy.as_deref().unwrap_or(&OsEntropy)
     }
 }
 
@@ -82,7 +79,7 @@ struct Shared {
     state: RwLock<Arc<State>>,
     /// Held while a change is made and persisted.
     changes: Mutex<()>,
-    entropy: Arc<dyn Entropy>,
+    settings: RingSettings,
     /// Where the ring's bytes lie, if others may change them there.
     source: Option<Box<Source>>,
 }
@@ -94,7 +91,7 @@ type Source = dyn Fn() -> Result<Vec<u8>, CredentialError> + Send + Sync;
 pub(crate) struct State {
     outside: Outside,
     root: Arc<LockedKey>,
-    hedge: LockedKey,
+    hedge: HedgeKey,
     /// Ascending; the last is the primary one.
     epochs: Vec<EpochKey>,
     bytes: Vec<u8>,
@@ -123,7 +120,7 @@ impl KeyRing {
     ) -> Result<Self, CredentialError> {
         let draft = RingDraft::new(&settings, protector, now)?;
         let state = draft.finish()?.0;
-        Ok(Self::of(state, settings.entropy, None))
+        Ok(Self::of(state, settings, None))
     }
 
     /// Opens a ring. Tries every slot of the protector's kind. May block, as [`Protector`] says.
@@ -149,14 +146,14 @@ impl KeyRing {
         bytes: &[u8],
         protector: &dyn Protector,
     ) -> Result<Self, CredentialError> {
-        Ok(Self::of(State::unlock(bytes, protector)?, settings.entropy, None))
+        Ok(Self::of(State::unlock(bytes, protector)?, settings, None))
     }
 
-    fn of(state: State, entropy: Arc<dyn Entropy>, source: Option<Box<Source>>) -> Self {
+    fn of(state: State, settings: RingSettings, source: Option<Box<Source>>) -> Self {
         Self(Arc::new(Shared {
             state: RwLock::new(Arc::new(state)),
             changes: Mutex::new(()),
-            entropy,
+            settings,
             source,
         }))
     }
@@ -214,7 +211,7 @@ impl KeyRing {
         persist: impl FnOnce(&[u8]) -> Result<(), CredentialError>,
     ) -> Result<T, CredentialError> {
         let _one_at_a_time = self.changing();
-        let mut draft = RingDraft::of(&self.state(), &*self.0.entropy)?;
+        let mut draft = RingDraft::of(&self.state(), self.0.settings.source())?;
         let answer = change(&mut draft)?;
         let (state, counted) = draft.finish()?;
         persist(&state.bytes)?;
@@ -266,8 +263,9 @@ impl KeyRing {
         self.0.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn entropy(&self) -> &dyn Entropy {
-        &*self.0.entropy
+    /// For sealing, which hedges: it may be read ahead.
+    pub(crate) fn sealing_entropy(&self) -> &dyn Entropy {
+        self.0.settings.entropy.as_deref().unwrap_or(&PooledEntropy)
     }
 }
 
@@ -288,10 +286,7 @@ impl State {
         epochs: Vec<EpochKey>,
         bytes: Vec<u8>,
     ) -> Result<Self, CredentialError> {
-        let hedge = LockedKey::init(|place| {
-            subkey(root.expose(), Subkey::Hedge, place);
-            Ok(())
-        })?;
+        let hedge = HedgeKey::derive(root.expose())?;
         Ok(Self {
             outside,
             root,
@@ -333,7 +328,7 @@ impl State {
         self.outside.suite
     }
 
-    pub(crate) fn hedge(&self) -> &LockedKey {
+    pub(crate) fn hedge(&self) -> &HedgeKey {
         &self.hedge
     }
 

@@ -1,0 +1,276 @@
+//! Sealing and opening under a key ring: plain functions, no waiting.
+
+use nebula_credential_core::{CredentialError, Plaintext, Sealed};
+use nebula_credential_memory::scrub_stack;
+use zeroize::Zeroizing;
+
+use crate::bytes::{Malformed, Reader};
+use crate::envelope::{Bound, Envelope, Place, Seal, padded_len};
+use crate::primitive::{
+    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
+};
+use crate::random::Fresh;
+use crate::ring::{Epoch, KeyRing, RingId, State};
+use crate::{Entropy, Suite};
+
+/// The first byte of a key reference: what follows names a ring and an epoch.
+pub(crate) const REFERENCE_RING: u8 = 1;
+/// The first byte of a key reference: what follows is a key provider's own.
+pub(crate) const REFERENCE_PROVIDER: u8 = 2;
+
+const REFERENCE_LEN: usize = 1 + 16 + 4;
+const WRAPPED_LEN: usize = SALT_LEN + COMMITMENT_LEN + KEY_LEN + TAG_LEN;
+
+/// Seals and opens payloads under a key ring.
+#[derive(Debug, Clone)]
+pub struct Sealer {
+    ring: KeyRing,
+}
+
+impl Sealer {
+    /// Seals under `ring`.
+    pub fn new(ring: KeyRing) -> Self {
+        Self { ring }
+    }
+
+    /// The ring.
+    pub fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+
+    /// Seals `secret` for `place`, under a fresh data key that the ring's primary key wraps.
+    ///
+    /// For a ring in a file, the file is looked at first: a rotation by another process is followed.
+    ///
+    /// # Errors
+    /// [`CredentialError::LimitExceeded`] beyond
+    /// [`SECRET_BYTES_MAX`](nebula_credential_core::limits::SECRET_BYTES_MAX);
+    /// [`CredentialError::InvalidState`] when the primary key is worn out; those of [`KeyRing::refresh`].
+    pub fn seal(&self, place: Place<'_>, secret: &Plaintext) -> Result<Sealed, CredentialError> {
+        let padded = padded_len(secret.len())?;
+        self.ring.refresh()?;
+        let sealed = seal(
+            &self.ring.state(),
+            self.ring.sealing_entropy(),
+            place,
+            padded,
+            secret.expose(),
+        );
+        scrub_stack();
+        sealed
+    }
+
+    /// Opens what was sealed for `place`.
+    ///
+    /// # Errors
+    /// [`CredentialError::Tampered`] when it is damaged, was sealed for another place, or not under this key;
+    /// [`CredentialError::KeyNotFound`] when this ring does not have the key;
+    /// [`CredentialError::UnsupportedFormat`] for a newer format;
+    /// [`CredentialError::Unsupported`] for a provider-managed value.
+    pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Plaintext, CredentialError> {
+        let envelope = Envelope::parse(sealed.require_envelope()?)?;
+        let bound = Bound::new(envelope.suite, place, envelope.padded)?.with_salt(envelope.salt);
+        let secret = self
+            .unwrap(&envelope, &bound)
+            .and_then(|dek| envelope.open(&dek, &bound));
+        scrub_stack();
+        secret
+    }
+
+    /// The same payload with its data key wrapped by the primary key; `None` if it is already. The payload is neither
+    /// opened nor changed.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and [`seal`](Self::seal).
+    pub fn rewrap(&self, place: Place<'_>, sealed: &Sealed) -> Result<Option<Sealed>, CredentialError> {
+        let envelope = Envelope::parse(sealed.require_envelope()?)?;
+        let (ring, epoch) = ring_reference(envelope.reference)?;
+        let state = self.ring.state();
+        if ring == state.id() && state.primary()?.epoch == epoch {
+            return Ok(None);
+        }
+        let bound = Bound::new(envelope.suite, place, envelope.padded)?.with_salt(envelope.salt);
+        let rewrapped = self.unwrap(&envelope, &bound).and_then(|dek| {
+            // The old key may have been found by following the file, which may have a newer primary key.
+            let state = self.ring.state();
+            let mut fresh = Fresh::empty();
+            state.hedge().draw(
+                self.ring.sealing_entropy(),
+                bound.context(),
+                dek.as_slice(),
+                &mut fresh,
+            )?;
+            let (reference, wrapped) = wrap(&state, envelope.suite, place, &bound, &dek, &fresh.wrap_salt)?;
+            envelope.rewrapped(&reference, &wrapped)
+        });
+        scrub_stack();
+        rewrapped.map(Some)
+    }
+
+    /// The epoch whose key wraps the data key of `sealed`, as the envelope says; `None` if another ring's or a key
+    /// provider does.
+    ///
+    /// # Errors
+    /// [`CredentialError::Tampered`], [`CredentialError::UnsupportedFormat`] or [`CredentialError::Unsupported`] for what is no envelope.
+    pub fn epoch_of(&self, sealed: &Sealed) -> Result<Option<Epoch>, CredentialError> {
+        let envelope = Envelope::parse(sealed.require_envelope()?)?;
+        match envelope.reference.first() {
+            Some(&REFERENCE_PROVIDER) => Ok(None),
+            _ => {
+                let (ring, epoch) = ring_reference(envelope.reference)?;
+                Ok((ring == self.ring.id()).then_some(epoch))
+            }
+        }
+    }
+
+    /// The data key of an envelope. Follows the ring's file once if the key is unknown.
+    fn unwrap(
+        &self,
+        envelope: &Envelope<'_>,
+        bound: &Bound,
+    ) -> Result<Zeroizing<[u8; KEY_LEN]>, CredentialError> {
+        let (ring, epoch) = ring_reference(envelope.reference)?;
+        let mut state = self.ring.state();
+        if ring != state.id() {
+            return Err(CredentialError::key_not_found(format!(
+                "the record was sealed under key ring {ring} and this is {}; open the store with that key ring",
+                state.id()
+            )));
+        }
+        if envelope.suite.id() < state.suite().id() {
+            return Err(CredentialError::unsupported_format(format!(
+                "the record was sealed with suite {}, and the key ring accepts {} and above",
+                envelope.suite.id(),
+                state.suite().id()
+            )));
+        }
+        if state.epoch(epoch).is_none() && self.ring.refresh()? {
+            state = self.ring.state();
+        }
+        let Some(key) = state.epoch(epoch) else {
+            return Err(CredentialError::key_not_found(format!(
+                "the record was sealed under key {epoch}, which the key ring does not have; put the newest copy of \
+                 the key ring back"
+            )));
+        };
+        unwrap(envelope, key.unwrapping()?.expose(), bound)
+    }
+}
+
+fn seal(
+    state: &State,
+    entropy: &dyn Entropy,
+    place: Place<'_>,
+    padded: u32,
+    secret: &[u8],
+) -> Result<Sealed, CredentialError> {
+    let suite = state.suite();
+    let bound = Bound::new(suite, place, padded)?;
+    let mut fresh = Fresh::empty();
+    state.hedge().draw(entropy, bound.context(), secret, &mut fresh)?;
+    let bound = bound.with_salt(&fresh.salt);
+    let (reference, wrapped) = wrap(state, suite, place, &bound, &fresh.dek, &fresh.wrap_salt)?;
+    Seal {
+        suite,
+        bound: &bound,
+        padded,
+        dek: &fresh.dek,
+        salt: &fresh.salt,
+        reference: &reference,
+        wrapped: &wrapped,
+    }
+    .write(secret)
+}
+
+/// Wraps a data key under the primary key. The age of that key is measured at the time the version was made.
+fn wrap(
+    state: &State,
+    suite: Suite,
+    place: Place<'_>,
+    bound: &Bound,
+    dek: &[u8; KEY_LEN],
+    wrap_salt: &[u8; SALT_LEN],
+) -> Result<([u8; REFERENCE_LEN], [u8; WRAPPED_LEN]), CredentialError> {
+    let primary = state.primary()?;
+    let kek = primary.wrapping(place.version.created_at)?;
+
+    let mut reference = [0; REFERENCE_LEN];
+    fill(
+        &mut reference,
+        [
+            [REFERENCE_RING].as_slice(),
+            state.id().as_bytes(),
+            &primary.epoch.get().to_be_bytes(),
+        ],
+    );
+    let mut ciphertext = *dek;
+    let sealed = seal_in_place(
+        suite,
+        Label::DekWrap,
+        kek.expose(),
+        wrap_salt,
+        &Aad::with_extra(&reference, bound.with_its_salt()),
+        &mut ciphertext,
+    )?;
+    let mut wrapped = [0; WRAPPED_LEN];
+    fill(
+        &mut wrapped,
+        [wrap_salt.as_slice(), &sealed.commitment, &ciphertext, &sealed.tag],
+    );
+    Ok((reference, wrapped))
+}
+
+fn unwrap(
+    envelope: &Envelope<'_>,
+    kek: &[u8; KEY_LEN],
+    bound: &Bound,
+) -> Result<Zeroizing<[u8; KEY_LEN]>, CredentialError> {
+    let mut reader = Reader::new(envelope.wrapped);
+    let mut fields = || -> Result<_, Malformed> {
+        let fields = (
+            reader.array::<SALT_LEN>()?,
+            reader.array::<COMMITMENT_LEN>()?,
+            reader.array::<KEY_LEN>()?,
+            reader.array::<TAG_LEN>()?,
+        );
+        reader.finish().map(|()| fields)
+    };
+    let (wrap_salt, commitment, ciphertext, tag) = fields().map_err(|_| CredentialError::Tampered)?;
+    let mut dek = Zeroizing::new(*ciphertext);
+    open_in_place(
+        envelope.suite,
+        Label::DekWrap,
+        kek,
+        wrap_salt,
+        commitment,
+        &Aad::with_extra(envelope.reference, bound.with_its_salt()),
+        dek.as_mut_slice(),
+        tag,
+    )?;
+    Ok(dek)
+}
+
+/// The ring and epoch a key reference names.
+fn ring_reference(reference: &[u8]) -> Result<(RingId, Epoch), CredentialError> {
+    if reference.first() == Some(&REFERENCE_PROVIDER) {
+        return Err(CredentialError::key_not_found(
+            "the record was sealed by a key provider, not under a key ring; open the store with that provider",
+        ));
+    }
+    let mut reader = Reader::new(reference);
+    let mut fields = || -> Result<_, Malformed> {
+        let fields = (reader.u8()?, RingId(*reader.array()?), Epoch(reader.u32()?));
+        reader.finish().map(|()| fields)
+    };
+    match fields() {
+        Ok((REFERENCE_RING, ring, epoch)) => Ok((ring, epoch)),
+        _ => Err(CredentialError::Tampered),
+    }
+}
+
+/// Fills `out` with `fields`, whose lengths sum to its own.
+fn fill<const F: usize>(out: &mut [u8], fields: [&[u8]; F]) {
+    for (to, from) in out.iter_mut().zip(fields.into_iter().flatten()) {
+        *to = *from;
+    }
+}
