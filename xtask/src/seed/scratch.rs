@@ -15,6 +15,9 @@ const BLOCK: &str = "//@ block";
 /// Where the text of another block goes, by the name of its entry; alone on a line.
 const INCLUDE: &str = "//@ include ";
 
+/// Where the text of another preamble goes, which holds no block; alone on a line.
+const PREAMBLE: &str = "//@ preamble ";
+
 /// Shows the shape of code, not its use: half of it is never called.
 const HEADER: &str = "\
 //! Written by `cargo xtask seed`; changes here are lost.
@@ -28,57 +31,82 @@ pub(super) fn modules(folder: &Path, joined: &[(&Block, &Entry)]) -> Result<BTre
     for (block, entry) in joined {
         texts.insert(entry.name.as_str(), entry.annotate(&block.text)?);
     }
+    let preambles = preambles(&folder.join("preamble"))?;
+    let parts = Parts {
+        blocks: texts,
+        preambles,
+    };
     let mut modules = BTreeMap::new();
     for (_, entry) in joined {
-        let file = match (entry.class, &entry.preamble) {
+        let name = entry.name.as_str();
+        let text = match (entry.class, entry.preamble.as_deref()) {
             (Class::Later, _) => continue,
-            (Class::Changed, _) => folder.join("changed").join(format!("{}.rs", entry.name)),
+            (Class::Changed, _) => {
+                let file = folder.join("changed").join(format!("{name}.rs"));
+                parts.compose(&process::read(&file)?, None)
+            }
             (_, preamble) => {
-                let preamble = preamble.as_deref().unwrap_or_default();
-                folder.join("preamble").join(format!("{preamble}.rs"))
+                let preamble = preamble.unwrap_or_default();
+                let surrounding = parts.preambles.get(preamble);
+                let surrounding = surrounding.ok_or_else(|| no_preamble(preamble))?;
+                parts.compose(surrounding, parts.blocks.get(name).map(String::as_str))
             }
         };
-        let surrounding = process::read(&file)?;
-        let own = texts
-            .get(entry.name.as_str())
-            .filter(|_| entry.class != Class::Changed);
-        let text = compose(&surrounding, own.map(String::as_str), &texts)
-            .map_err(|problem| format!("{}: {problem}", file.display()))?;
-        modules.insert(entry.name.clone(), text);
+        modules.insert(
+            name.to_owned(),
+            text.map_err(|problem| format!("{name}: {problem}"))?,
+        );
     }
     Ok(modules)
 }
 
-/// `surrounding` with its markers replaced: the block itself exactly once (never where there is
-/// none), other blocks by name.
-fn compose(
-    surrounding: &str,
-    block: Option<&str>,
-    blocks: &BTreeMap<&str, String>,
-) -> std::result::Result<String, String> {
-    let mut text = String::new();
-    let mut placed = 0;
-    for line in surrounding.lines() {
-        let marker = line.trim();
-        if marker == BLOCK {
-            placed += 1;
-            text.push_str(block.unwrap_or_default());
-        } else if let Some(name) = marker.strip_prefix(INCLUDE) {
-            text.push_str(
-                blocks
-                    .get(name)
-                    .ok_or_else(|| format!("there is no block `{name}`"))?,
-            );
-        } else {
-            text.push_str(line);
-            text.push('\n');
+fn preambles(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let mut preambles = BTreeMap::new();
+    for path in process::files(folder, "rs")? {
+        if let Some(name) = path.file_stem().and_then(|name| name.to_str()) {
+            preambles.insert(name.to_owned(), process::read(&path)?);
         }
     }
-    let expected = usize::from(block.is_some());
-    if placed == expected {
-        Ok(text)
-    } else {
-        Err(format!("`{BLOCK}` occurs {placed} times, not {expected}"))
+    Ok(preambles)
+}
+
+fn no_preamble(name: &str) -> String {
+    format!("there is no preamble `{name}`")
+}
+
+/// What a module may be put together from, by name.
+struct Parts<'a> {
+    blocks: BTreeMap<&'a str, String>,
+    preambles: BTreeMap<String, String>,
+}
+
+impl Parts<'_> {
+    /// `surrounding` with its markers replaced: the block itself exactly once (never where there is
+    /// none), other blocks and preambles by name.
+    fn compose(&self, surrounding: &str, block: Option<&str>) -> std::result::Result<String, String> {
+        let mut text = String::new();
+        let mut placed = 0;
+        for line in surrounding.lines() {
+            let marker = line.trim();
+            if marker == BLOCK {
+                placed += 1;
+                text.push_str(block.unwrap_or_default());
+            } else if let Some(name) = marker.strip_prefix(INCLUDE) {
+                let other = self.blocks.get(name);
+                text.push_str(other.ok_or_else(|| format!("there is no block `{name}`"))?);
+            } else if let Some(name) = marker.strip_prefix(PREAMBLE) {
+                text.push_str(self.preambles.get(name).ok_or_else(|| no_preamble(name))?);
+            } else {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+        let expected = usize::from(block.is_some());
+        if placed == expected {
+            Ok(text)
+        } else {
+            Err(format!("`{BLOCK}` occurs {placed} times, not {expected}"))
+        }
     }
 }
 
@@ -181,11 +209,12 @@ fn diagnosis(line: &str) -> Option<(String, String)> {
     if diagnostic.level != "error" {
         return None;
     }
+    // Relative to the scratch crate; an error in a dependency has no place among the blocks.
     let module = diagnostic
         .spans
         .iter()
         .filter(|span| span.is_primary)
-        .filter_map(|span| Path::new(&span.file_name).file_stem())
+        .filter_map(|span| Path::new(&span.file_name).strip_prefix("src").ok()?.file_stem())
         .map(|stem| stem.to_string_lossy().into_owned())
         .next();
     Some((
@@ -200,28 +229,24 @@ mod tests {
 
     #[test]
     fn a_preamble_holds_its_block_once_and_others_by_name() {
-        let blocks = BTreeMap::from([("other", "struct Other;\n".to_owned())]);
-        let text = compose(
-            "a\n  //@ include other\nfn f() {\n    //@ block\n}\n",
-            Some("body();\n"),
-            &blocks,
+        let parts = Parts {
+            blocks: BTreeMap::from([("other", "struct Other;\n".to_owned())]),
+            preambles: BTreeMap::from([("common".to_owned(), "type Common = ();\n".to_owned())]),
+        };
+        let surrounding = "a\n  //@ include other\n//@ preamble common\nfn f() {\n    //@ block\n}\n";
+        let text = parts.compose(surrounding, Some("body();\n")).unwrap();
+        assert_eq!(
+            text,
+            "a\nstruct Other;\ntype Common = ();\nfn f() {\nbody();\n}\n"
         );
-        assert_eq!(text.unwrap(), "a\nstruct Other;\nfn f() {\nbody();\n}\n");
-        assert!(
-            compose("no marker\n", Some("x\n"), &blocks)
-                .unwrap_err()
-                .contains("0 times, not 1")
-        );
-        assert!(
-            compose("//@ block\n", None, &blocks)
-                .unwrap_err()
-                .contains("1 times, not 0")
-        );
-        assert!(
-            compose("//@ include gone\n", None, &blocks)
-                .unwrap_err()
-                .contains("no block `gone`")
-        );
+        for (surrounding, block, problem) in [
+            ("no marker\n", Some("x\n"), "0 times, not 1"),
+            ("//@ block\n", None, "1 times, not 0"),
+            ("//@ include gone\n", None, "no block `gone`"),
+            ("//@ preamble gone\n", None, "no preamble `gone`"),
+        ] {
+            assert!(parts.compose(surrounding, block).unwrap_err().contains(problem));
+        }
     }
 
     #[test]
@@ -242,16 +267,18 @@ mod tests {
 
     #[test]
     fn an_error_is_laid_to_its_module_and_a_warning_to_none() {
-        let line = |level: &str| {
+        let line = |level: &str, file: &str| {
             format!(
-                "{{\"reason\":\"compiler-message\",\"message\":{{\"level\":\"{level}\",\"rendered\":\"text\",\"spans\":[{{\"file_name\":\"src/a.rs\",\"is_primary\":true}}]}}}}"
+                "{{\"reason\":\"compiler-message\",\"message\":{{\"level\":\"{level}\",\"rendered\":\"text\",\"spans\":[{{\"file_name\":\"{file}\",\"is_primary\":true}}]}}}}"
             )
         };
         assert_eq!(
-            diagnosis(&line("error")),
+            diagnosis(&line("error", "src/a.rs")),
             Some(("a".to_owned(), "text".to_owned()))
         );
-        assert_eq!(diagnosis(&line("warning")), None);
+        let elsewhere = diagnosis(&line("error", "/repo/crates/x/src/a.rs"));
+        assert_eq!(elsewhere, Some((String::new(), "text".to_owned())));
+        assert_eq!(diagnosis(&line("warning", "src/a.rs")), None);
         assert_eq!(
             diagnosis("{\"reason\":\"build-finished\",\"success\":true}"),
             None

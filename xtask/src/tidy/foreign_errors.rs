@@ -10,7 +10,9 @@
 //!    `error`, `source` or `cause`;
 //! 3. `#[from]`, `#[source]` and `#[error(transparent)]` on a type that is not ours.
 //!
-//! A line that formats one of our own errors says so: `// tidy: own error` on it or above it.
+//! What is bound is taken for a foreign error by its name: one letter, `source`, `cause`, or anything
+//! with `err` in it. A text of our own that travels as an `Err` is called what it is (`flaw`), and a
+//! line that formats one of our own errors says so: `// tidy: own error` on it or above it.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -114,8 +116,7 @@ fn bound_errors(source: &Source) -> Vec<(Range<usize>, Range<usize>)> {
                 continue;
             }
             let name = word_at(code, bar + 1);
-            // `|_|` and `|Pattern { .. }|` bind no error to format.
-            if name.is_empty() || name == "_" || name.starts_with(char::is_uppercase) {
+            if !is_foreign(name) {
                 continue;
             }
             found.push((bar + 1..bar + 1 + name.len(), arguments));
@@ -127,7 +128,7 @@ fn bound_errors(source: &Source) -> Vec<(Range<usize>, Range<usize>)> {
             continue;
         };
         let name = word_at(code, inside.start);
-        if name.is_empty() || name == "_" || inside.len() != name.len() {
+        if !is_foreign(name) || inside.len() != name.len() {
             continue;
         }
         let after = slice(code, inside.end + 1..code.len());
@@ -146,6 +147,12 @@ fn bound_errors(source: &Source) -> Vec<(Range<usize>, Range<usize>)> {
         found.push((inside.start..inside.start + name.len(), scope));
     }
     found
+}
+
+/// Whether a binding is named as one names an error of others. `_` and patterns are not.
+fn is_foreign(name: &str) -> bool {
+    let is_letter = name.len() == 1 && name.starts_with(char::is_alphabetic);
+    is_letter || NAMES.contains(&name) || name.contains("err")
 }
 
 /// From a match arm's `=>` (or guard) to its end: a comma outside brackets, or the match's brace.

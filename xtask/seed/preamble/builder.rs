@@ -1,0 +1,7 @@
+//! Statements that make a manager.
+use nebula_credential::prelude::*;
+
+fn block() -> CredentialManager {
+    //@ block
+    manager
+}

@@ -1,0 +1,7 @@
+//! The counter-example: it compiles, which is the trouble with it.
+use std::env;
+//@ preamble log
+
+fn block() {
+    //@ block
+}

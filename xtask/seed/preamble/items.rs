@@ -1,0 +1,2 @@
+//! The items of a module.
+//@ block
