@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::Version;
+use crate::{CredentialRef, Version};
 
 /// Text written by this project or by the author of a credential type.
 ///
@@ -222,6 +222,14 @@ impl CredentialError {
         Self::Unavailable {
             message: message.into(),
             retry_after: None,
+        }
+    }
+
+    /// [`VersionNotFound`](Self::VersionNotFound).
+    pub fn version_not_found(id: &CredentialRef, version: Version) -> Self {
+        Self::VersionNotFound {
+            name: id.to_string(),
+            version,
         }
     }
 

@@ -18,9 +18,9 @@ pub struct VersionHead {
     pub credential_type: Arc<str>,
     /// The version of that type's stored shape.
     pub schema_version: u32,
-    /// When it was stored, in whole microseconds.
+    /// When it was stored, in whole microseconds; years 1 to 9999.
     pub created_at: DateTime<Utc>,
-    /// When it ceases to work, if it does, in whole microseconds.
+    /// When it ceases to work, if it does, in whole microseconds; years 1 to 9999.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
@@ -35,11 +35,11 @@ pub struct RecordHead {
     pub latest: Version,
     /// Where it stands in its life.
     pub phase: Phase,
-    /// When its first version was stored.
+    /// When the first version since it was last absent or deleted was stored; kept when that version is dropped.
     pub created_at: DateTime<Utc>,
-    /// When it, its tags or its phase last changed.
+    /// When it was last stored, updated, deleted or restored, by the clock of that request.
     pub updated_at: DateTime<Utc>,
-    /// When it was deleted, if it is.
+    /// When it was deleted, if it is, by the clock of that request.
     pub deleted_at: Option<DateTime<Utc>>,
     /// What it is filed under. Tags lie in the clear.
     pub tags: Tags,
@@ -52,6 +52,16 @@ pub struct Record<P> {
     pub head: RecordHead,
     /// The value.
     pub payload: P,
+}
+
+/// Only sealed records may be copied.
+impl Clone for Record<Sealed> {
+    fn clone(&self) -> Self {
+        Self {
+            head: self.head.clone(),
+            payload: self.payload.clone(),
+        }
+    }
 }
 
 /// Up to 64 pairs of key and value a credential is filed under. They lie in the clear: no secrets.

@@ -101,6 +101,16 @@ pub enum Selector {
     Exact(Version),
 }
 
+impl Selector {
+    /// The version that is meant where `latest` is the current one.
+    pub fn resolve(self, latest: Version) -> Version {
+        match self {
+            Self::Latest => latest,
+            Self::Exact(version) => version,
+        }
+    }
+}
+
 /// Reads one version of a credential that is not deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Get {
@@ -149,6 +159,10 @@ impl Precondition {
 }
 
 /// Makes a repeated change harmless: a store that has applied this token answers as it did then.
+///
+/// A token names one change of one credential. It is looked up before the precondition and the version are checked;
+/// where it is found, nothing is written, whatever else the request says, and the answer is the version it made. A
+/// store remembers it at least as long as it keeps that version. A refused change does not use its token up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IdempotencyToken(pub [u8; 16]);
 
@@ -164,7 +178,7 @@ pub struct Put<P> {
     pub version: VersionHead,
     /// The phase the credential is in afterwards.
     pub phase: Phase,
-    /// The tags it has afterwards; `None` keeps those it has.
+    /// The tags it has afterwards; `None` keeps those of a live credential.
     pub tags: Option<Tags>,
     /// The value.
     pub payload: P,
@@ -172,7 +186,8 @@ pub struct Put<P> {
     pub precondition: Precondition,
     /// Makes a repetition harmless.
     pub token: Option<IdempotencyToken>,
-    /// How many versions to keep, the new one included; at least 1.
+    /// How many versions to keep, the new one included; at least 1, and never more than
+    /// [`Capability::max_versions`](crate::Capability::max_versions): a store takes anything else as the nearer of the two.
     pub keep_versions: u32,
 }
 
@@ -193,9 +208,26 @@ impl<P> Put<P> {
             found: latest,
         })
     }
+
+    /// The head after this change at `now`, where `live` is the one before it, if the credential is live.
+    pub fn head(&self, live: Option<&RecordHead>, now: DateTime<Utc>) -> RecordHead {
+        let old_tags = || live.map(|head| head.tags.clone()).unwrap_or_default();
+        RecordHead {
+            id: self.id.clone(),
+            version: self.version.clone(),
+            latest: self.version.version,
+            phase: self.phase,
+            created_at: live.map_or(self.version.created_at, |head| head.created_at),
+            updated_at: now,
+            deleted_at: None,
+            tags: self.tags.clone().unwrap_or_else(old_tags),
+        }
+    }
 }
 
-/// Puts other bytes in the place of a payload, if it is still the one that was read.
+/// Puts other bytes in the place of a payload, if it is still the one that was read; deleted credentials included.
+///
+/// Nothing else changes, not even [`updated_at`](RecordHead::updated_at).
 #[derive(Debug, Clone)]
 pub struct Rewrite<P> {
     /// The credential.
@@ -255,7 +287,7 @@ pub struct List {
     pub tenant: TenantId,
     /// Only those of this scope.
     pub scope: Option<Scope>,
-    /// Only names that begin so.
+    /// Only names that begin with these bytes; no character is a wildcard.
     pub prefix: Option<String>,
     /// Only those with all of these tags.
     pub tags: Tags,
@@ -374,6 +406,24 @@ pub struct ScanPage<P> {
     pub items: Vec<Record<P>>,
     /// Where the next page begins, if there is one.
     pub next: Option<ScanCursor>,
+}
+
+impl<P> ScanPage<P> {
+    /// The page `scan` asks for out of `records`, which come in order of tenant, scope, name and version.
+    pub fn select(scan: &Scan, records: impl Iterator<Item = Record<P>>) -> Self {
+        let after = |record: &Record<P>| {
+            let place = (&record.head.id, record.head.version.version);
+            scan.after.as_ref().is_none_or(|at| place > (&at.id, at.version))
+        };
+        let mut rest = records.filter(after);
+        let items: Vec<_> = rest.by_ref().take(scan.page_size()).collect();
+        let more = rest.next().is_some();
+        let next = items.last().filter(|_| more).map(|record| ScanCursor {
+            id: record.head.id.clone(),
+            version: record.head.version.version,
+        });
+        Self { items, next }
+    }
 }
 
 /// The answer to a [`Request`].

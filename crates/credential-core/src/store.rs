@@ -27,14 +27,17 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// [`NotFound`](CredentialError::NotFound) only when the record is known to be absent;
 /// [`Unavailable`](CredentialError::Unavailable) when the store cannot be asked;
 /// [`OutcomeUnknown`](CredentialError::OutcomeUnknown) when the answer to a write was lost;
-/// [`Unsupported`](CredentialError::Unsupported) for what [`capability`](Self::capability) says it cannot do.
+/// [`Unsupported`](CredentialError::Unsupported) for what [`capability`](Self::capability) says it cannot do (the
+/// handle refuses that and a passed deadline by itself, before the store is asked).
 /// No error holds text from a foreign library.
 pub trait SecretStore: Send + Sync + 'static {
     /// What this store can do. Constant for its life.
     fn capability(&self) -> Capability;
 
     /// The private directory this store owns, if it has one. The key ring is kept there.
-    fn home(&self) -> Option<PathBuf>;
+    fn home(&self) -> Option<PathBuf> {
+        None
+    }
 
     /// Reads one version. A deleted record is not found.
     fn get(
@@ -51,14 +54,15 @@ pub trait SecretStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<RecordHead, CredentialError>> + Send;
 
     /// Stores a new version, after [`Put::check`], and drops versions beyond `keep_versions`, the oldest first.
-    /// Storing onto a deleted record makes it live again, without the versions it had.
+    /// Storing onto a deleted or purged record begins a new life: no old versions, no old tags, a new `created_at`;
+    /// only the numbers go on. A used number is a conflict that tells the latest, after a purge too.
     fn put(
         &self,
         ctx: &OpContext,
         op: Put<Sealed>,
     ) -> impl Future<Output = Result<RecordHead, CredentialError>> + Send;
 
-    /// Replaces the payload of one version, if it is still the expected one.
+    /// Replaces the payload of one version, of a deleted record too, if it is still the expected one.
     fn rewrite(
         &self,
         ctx: &OpContext,
@@ -124,6 +128,7 @@ impl<S: SecretStore> DynStore for S {
         let Request { ctx, op } = request;
         Box::pin(async move {
             ctx.check_deadline()?;
+            self.capability().check(&op)?;
             Ok(match op {
                 Op::Get(op) => Response::Record(self.get(&ctx, op).await?),
                 Op::Head(op) => Response::Head(self.head(&ctx, op).await?),
