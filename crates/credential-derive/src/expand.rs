@@ -33,7 +33,7 @@ fn private(input: &Input<'_>) -> TokenStream {
 /// `items` in a scope of their own: helpers stay unseen, and lints are for code that someone wrote.
 fn sealed(items: &TokenStream) -> TokenStream {
     quote! {
-        #[allow(dead_code, deprecated, non_camel_case_types, non_snake_case, unused_qualifications)]
+        #[allow(deprecated, non_camel_case_types, non_snake_case, unused_qualifications)]
         const _: () = {
             #items
         };

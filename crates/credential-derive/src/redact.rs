@@ -167,7 +167,6 @@ fn secret_field(input: &Input<'_>, private: &TokenStream) -> TokenStream {
                     (#(::core::option::Option::Some(#secrets),)*) => {
                         ::core::result::Result::Ok(Self { #(#moved,)* })
                     }
-                    #[allow(unreachable_patterns)]
                     _ => ::core::result::Result::Err(
                         <D::Error as #private::serde::de::Error>::custom("a secret was taken before it was read"),
                     ),
