@@ -1,1 +1,48 @@
 #![doc = include_str!("../README.md")]
+
+// The derive macros name this crate by its own path.
+extern crate self as nebula_credential;
+
+#[doc(inline)]
+pub use nebula_credential_core::*;
+#[cfg(feature = "crypto")]
+#[doc(inline)]
+pub use nebula_credential_crypto as crypto;
+#[cfg(feature = "manager")]
+#[doc(inline)]
+pub use nebula_credential_manager::{
+    Builder, CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, Keys, RawCredential,
+    Store,
+};
+#[cfg(feature = "local")]
+#[doc(inline)]
+pub use nebula_credential_provider_local::LocalStorage;
+#[cfg(feature = "types")]
+#[doc(inline)]
+pub use nebula_credential_types as types;
+
+#[doc(hidden)]
+pub use nebula_credential_core::__private;
+
+/// What most programs need, for `use nebula_credential::prelude::*`.
+pub mod prelude {
+    pub use chrono::{DateTime, Utc};
+    pub use nebula_credential_core::{
+        AnyCredential, Credential, CredentialError, CredentialState, CredentialValue, ExposeSecret, SecretString,
+        Tags, Version,
+    };
+    #[cfg(feature = "derive")]
+    pub use nebula_credential_core::Redact;
+    pub use serde::{Deserialize, Serialize};
+
+    #[cfg(feature = "manager")]
+    pub use crate::{CredentialContext, CredentialManager, CredentialMetadata, Keys};
+    #[cfg(feature = "local")]
+    pub use crate::LocalStorage;
+    #[cfg(feature = "types")]
+    pub use crate::types::*;
+}
+
+#[cfg(all(doctest, feature = "local"))]
+#[doc = include_str!("../../../README.md")]
+struct RepositoryReadme;

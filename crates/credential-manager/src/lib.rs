@@ -1,1 +1,22 @@
 #![doc = include_str!("../README.md")]
+
+mod blocking;
+mod builder;
+mod context;
+mod keys;
+mod maintenance;
+mod manager;
+mod metadata;
+mod paths;
+mod raw;
+mod stack;
+mod store;
+
+pub use builder::Builder;
+pub use context::CredentialContext;
+pub use keys::Keys;
+pub use manager::CredentialManager;
+pub use metadata::{CredentialMetadata, CredentialVersion};
+pub use raw::RawCredential;
+pub use stack::{PlainService, SealedService};
+pub use store::Store;

@@ -1,0 +1,231 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use nebula_credential_core::{
+    Clock, CredentialError, CredentialRef, Get, Op, OpContext, Principal, Request, Response, Scope, Sealed,
+    SecretStore, Selector, StoreHandle, SystemClock, TenantId, Version, limits,
+};
+use nebula_credential_crypto::{EncryptLayer, KeyRingFile};
+use tokio::sync::OnceCell;
+use tower::ServiceExt as _;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::keys::Keys;
+use crate::stack::Layers;
+use crate::{CredentialManager, PlainService, SealedService};
+
+/// Makes a [`CredentialManager`].
+///
+/// ```
+/// use nebula_credential_manager::{CredentialManager, Keys};
+/// use nebula_credential_provider_local::LocalStorage;
+///
+/// let manager = CredentialManager::builder()
+///     .storage(LocalStorage::new("./secrets"))
+///     .keys(Keys::key_file("/etc/nebula/key"))
+///     .build();
+/// ```
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    store: Option<StoreHandle>,
+    keys: Option<Keys>,
+    key_ring: Option<PathBuf>,
+    layers: Layers,
+    clock: Arc<dyn Clock>,
+    tenant: TenantId,
+    scope: Scope,
+    principal: Principal,
+    keep_versions: u32,
+    secret_limit: usize,
+}
+
+impl Builder {
+    pub(crate) fn new() -> Self {
+        Self {
+            store: None,
+            keys: None,
+            key_ring: None,
+            layers: Layers::default(),
+            clock: Arc::new(SystemClock),
+            tenant: TenantId::default(),
+            scope: Scope::default(),
+            principal: Principal::Process,
+            keep_versions: limits::VERSIONS_DEFAULT,
+            secret_limit: limits::SECRET_BYTES_DEFAULT,
+        }
+    }
+
+    /// Where credentials are kept. By default the embedded store in the user's data directory.
+    pub fn storage(self, store: impl SecretStore) -> Self {
+        self.storage_handle(StoreHandle::new(store))
+    }
+
+    /// Where credentials are kept, as a handle.
+    pub fn storage_handle(mut self, store: StoreHandle) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// What unlocks the key ring. By default [`Keys::from_env`].
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// The private directory the key ring lies in. By default that of the store, or, for a store without one, the
+    /// user's configuration directory.
+    pub fn key_ring_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.key_ring = Some(directory.into());
+        self
+    }
+
+    /// Adds a layer above the sealing layer; the last one added is the outermost. It sees values in the clear.
+    pub fn layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<PlainService> + Send + Sync + 'static,
+        L::Service: Service<
+                Request<nebula_credential_core::Plaintext>,
+                Response = Response<nebula_credential_core::Plaintext>,
+                Error = CredentialError,
+            > + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<Request<nebula_credential_core::Plaintext>>>::Future: Send + 'static,
+    {
+        self.layers.add_plain(layer);
+        self
+    }
+
+    /// Adds a layer below the sealing layer; the last one added is the outermost. It sees sealed values only.
+    pub fn sealed_layer<L>(mut self, layer: L) -> Self
+    where
+        L: Layer<SealedService> + Send + Sync + 'static,
+        L::Service: Service<Request<Sealed>, Response = Response<Sealed>, Error = CredentialError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        <L::Service as Service<Request<Sealed>>>::Future: Send + 'static,
+    {
+        self.layers.add_sealed(layer);
+        self
+    }
+
+    /// What time it is.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Whose credentials; `default` by default.
+    pub fn tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = tenant;
+        self
+    }
+
+    /// Which part of the tenant; `global` by default.
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Who asks; the process itself by default.
+    pub fn principal(mut self, principal: Principal) -> Self {
+        self.principal = principal;
+        self
+    }
+
+    /// How many versions of each credential to keep, 1 to 100; 10 by default.
+    pub fn keep_versions(mut self, versions: u32) -> Self {
+        self.keep_versions = versions.clamp(1, limits::VERSIONS_MAX);
+        self
+    }
+
+    /// Longest encoded value, in bytes, at most 1 MiB; 64 KiB by default.
+    pub fn secret_limit(mut self, bytes: usize) -> Self {
+        self.secret_limit = bytes.min(limits::SECRET_BYTES_MAX);
+        self
+    }
+
+    /// The manager. Opens nothing yet: what is wrong with store or keys is reported on first use, or by
+    /// [`CredentialManager::open`].
+    pub fn build(self) -> CredentialManager {
+        let inner = Inner {
+            source: Source {
+                store: self.store,
+                keys: self.keys.unwrap_or_else(Keys::from_env),
+                key_ring: self.key_ring,
+                layers: self.layers,
+            },
+            clock: self.clock,
+            keep_versions: self.keep_versions,
+            secret_limit: self.secret_limit,
+            opened: OnceCell::new(),
+        };
+        CredentialManager::from_parts(inner, self.tenant, self.scope, self.principal)
+    }
+}
+
+/// What all clones of a manager share.
+pub(crate) struct Inner {
+    source: Source,
+    opened: OnceCell<Opened>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keep_versions: u32,
+    pub(crate) secret_limit: usize,
+}
+
+struct Source {
+    store: Option<StoreHandle>,
+    keys: Keys,
+    key_ring: Option<PathBuf>,
+    layers: Layers,
+}
+
+pub(crate) struct Opened {
+    pub(crate) stack: PlainService,
+    pub(crate) store: StoreHandle,
+    pub(crate) ring: KeyRingFile,
+}
+
+impl Inner {
+    pub(crate) async fn stack(&self) -> Result<&PlainService, CredentialError> {
+        self.opened().await.map(|opened| &opened.stack)
+    }
+
+    pub(crate) async fn opened(&self) -> Result<&Opened, CredentialError> {
+        match self.opened.get() {
+            Some(opened) => Ok(opened),
+            // A failure is not remembered: the next use tries again.
+            None => self.opened.get_or_try_init(|| self.open()).await,
+        }
+    }
+
+    async fn open(&self) -> Result<Opened, CredentialError> {
+        let store = match &self.source.store {
+            Some(store) => store.clone(),
+            None => crate::paths::default_store()?,
+        };
+        let directory = match self.source.key_ring.clone().or_else(|| store.home()) {
+            Some(directory) => directory,
+            None => crate::paths::config_dir()?,
+        };
+        let ring = self.source.keys.open_ring(directory, &store, Arc::clone(&self.clock)).await?;
+        let encrypt = EncryptLayer::new(ring.ring().clone());
+        Ok(Opened { stack: self.source.layers.compose(store.clone(), &encrypt), store, ring })
+    }
+
+    /// The sealed payload of one version, as it lies in the store.
+    pub(crate) async fn sealed(
+        &self,
+        ctx: &OpContext,
+        id: &CredentialRef,
+        version: Version,
+    ) -> Result<Sealed, CredentialError> {
+        let op = Op::Get(Get { id: id.clone(), version: Selector::Exact(version) });
+        let store = self.opened().await?.store.clone();
+        Ok(store.oneshot(Request { ctx: ctx.clone(), op }).await?.into_record()?.payload)
+    }
+}

@@ -1,1 +1,0 @@
-//! Unpublished: see the targets beside this file.
