@@ -107,9 +107,8 @@ impl<'a> Session<'a> {
         command.args(arguments).args(scope);
         command.env(SKIP_LOG, &self.skip_log);
         command.env("CARGO_TARGET_DIR", &self.metadata.target_directory);
-        if std::env::var_os("CARGO_TERM_COLOR").is_none()
-            && std::io::IsTerminal::is_terminal(&std::io::stdout())
-        {
+        if wants_colours() {
+            // The runners see a pipe here, not the terminal behind it.
             command.env("CARGO_TERM_COLOR", "always");
         }
         let mut tally = Tally::default();
@@ -156,13 +155,25 @@ const FUZZ: &str = "fuzz/Cargo.toml";
 
 fn format(metadata: &Metadata) -> Result<bool> {
     let mut holds = true;
-    for scope in [
-        ["--all", "--check"].as_slice(),
-        &["--manifest-path", FUZZ, "--check"],
-    ] {
-        holds &= process::status(process::cargo(&metadata.workspace_root).arg("fmt").args(scope))?;
+    for scope in ["--all", "--manifest-path=fuzz/Cargo.toml"] {
+        let mut command = process::cargo(&metadata.workspace_root);
+        command.args(["fmt", scope, "--check"]);
+        if !wants_colours() {
+            // rustfmt colours its diff even into a file.
+            command.args(["--", "--color=never"]);
+        }
+        holds &= process::status(&mut command)?;
     }
     Ok(holds)
+}
+
+/// What the caller asked of cargo, or else whether someone is looking.
+fn wants_colours() -> bool {
+    match std::env::var("CARGO_TERM_COLOR").as_deref() {
+        Ok("always") => true,
+        Ok("never") => false,
+        _ => std::io::IsTerminal::is_terminal(&std::io::stdout()),
+    }
 }
 
 fn lints(metadata: &Metadata) -> Result<bool> {
