@@ -1,0 +1,53 @@
+//! What the benchmarks store, and where.
+
+use std::path::Path;
+
+use nebula_credential_core::{
+    Clock as _, CredentialName, CredentialRef, Scope, SystemClock, TenantId, Version, VersionHead,
+    whole_micros,
+};
+use nebula_credential_crypto::KeyFile;
+use tempfile::TempDir;
+
+use crate::Result;
+
+/// The address of the credential `number`.
+///
+/// # Errors
+/// Never: the names are valid.
+pub fn address(number: usize) -> Result<CredentialRef> {
+    let name = CredentialName::new(format!("production-database-primary-{number:06}"))?;
+    Ok(CredentialRef::new(TenantId::default(), Scope::default(), name))
+}
+
+/// Version `number` of a credential, stored now.
+///
+/// # Errors
+/// For 0.
+pub fn version(number: u32) -> Result<VersionHead> {
+    Ok(VersionHead {
+        version: Version::new(number).ok_or("versions begin at 1")?,
+        credential_type: "api_key".into(),
+        schema_version: 1,
+        created_at: whole_micros(SystemClock.now()),
+        expires_at: None,
+    })
+}
+
+/// An empty directory in `parent`, removed on drop. Benchmarks give `CARGO_TARGET_TMPDIR`, below the target directory:
+/// it lies on a disk where the system's own directory for such things may lie in memory.
+///
+/// # Errors
+/// Those of the file system.
+pub fn directory(parent: &str) -> Result<TempDir> {
+    std::fs::create_dir_all(parent)?;
+    Ok(TempDir::new_in(parent)?)
+}
+
+/// A new key file below `directory`.
+///
+/// # Errors
+/// Those of the file system.
+pub fn key_file(directory: &Path) -> Result<KeyFile> {
+    Ok(KeyFile::create(directory.join("config").join("key"))?)
+}

@@ -1,0 +1,106 @@
+//! Seal and open: our envelope, the raw libraries, and tink-rust's envelope.
+
+use std::process::ExitCode;
+
+use nebula_credential_benches::aead::{Library, Nonces, Raw, Tink};
+use nebula_credential_benches::{Bench, Result, fixture, main as bench, repeat};
+use nebula_credential_core::{Clock as _, Plaintext, SystemClock};
+use nebula_credential_crypto::{KeyRing, KeyRingFile, Place, Sealer};
+
+/// Sizes the targets are set for, and one below.
+const SIZES: [usize; 5] = [64, 256, 1024, 4096, 65536];
+
+fn main() -> ExitCode {
+    bench("seal", |bench| {
+        let home = fixture::directory(env!("CARGO_TARGET_TMPDIR"))?;
+        let key = fixture::key_file(home.path())?;
+        let memory = Sealer::new(KeyRing::create(&key, SystemClock.now())?);
+        let file = KeyRingFile::create(home.path().join("ring"), &key, SystemClock.now())?;
+        let file = Sealer::new(file.ring().clone());
+        for size in SIZES {
+            seal(bench, &memory, &file, size)?;
+            open(bench, &memory, size)?;
+        }
+        Ok(())
+    })
+}
+
+fn target(size: usize) -> Option<f64> {
+    (size >= 256).then_some(2.5)
+}
+
+fn seal(bench: &mut Bench, memory: &Sealer, file: &Sealer, size: usize) -> Result<()> {
+    let (id, version) = (fixture::address(42)?, fixture::version(1)?);
+    let place = Place {
+        id: &id,
+        version: &version,
+    };
+    let secret = Plaintext::new(vec![0x70; size]);
+    let tink = Tink::new()?;
+
+    let mut race = bench.race(format!("seal, {size} B"));
+    let mut peers = Vec::new();
+    for library in Library::ALL {
+        for (nonces, text) in [(Nonces::Fixed, "no randomness"), (Nonces::Random, "random nonce")] {
+            let (secret, mut raw) = (&secret, Raw::new(library, nonces));
+            let name = format!("{}, {text}", library.name());
+            let lane = race.lane(
+                name,
+                repeat(move || raw.seal(secret.expose()).map(|sealed| sealed.tag)),
+            );
+            if library == Library::ours() {
+                peers.push(lane);
+            }
+        }
+    }
+    let tink = race.lane("tink envelope", repeat(|| tink.seal(secret.expose())));
+    let ours = race.lane(
+        format!("envelope on {}", Library::ours().name()),
+        repeat(|| memory.seal(place, &secret)),
+    );
+    let filed = race.lane(
+        "envelope, key ring in a file",
+        repeat(|| file.seal(place, &secret)),
+    );
+    for peer in peers {
+        race.expect(target(size), ours, peer);
+    }
+    race.expect((size == 256).then_some(1.0), ours, tink);
+    race.compare(filed, ours);
+    race.run()
+}
+
+fn open(bench: &mut Bench, sealer: &Sealer, size: usize) -> Result<()> {
+    let (id, version) = (fixture::address(42)?, fixture::version(1)?);
+    let place = Place {
+        id: &id,
+        version: &version,
+    };
+    let secret = Plaintext::new(vec![0x70; size]);
+    let envelope = sealer.seal(place, &secret)?;
+    let tink = Tink::new()?;
+    let tinked = tink.seal(secret.expose())?;
+
+    let mut race = bench.race(format!("open, {size} B"));
+    let mut peer = None;
+    for library in Library::ALL {
+        let mut raw = Raw::new(library, Nonces::Random);
+        let sealed = raw.seal(secret.expose())?.clone();
+        let lane = race.lane(
+            library.name(),
+            repeat(move || {
+                raw.open(&sealed.nonce, &sealed.ciphertext, &sealed.tag)
+                    .map(|opened| opened.as_ptr())
+            }),
+        );
+        peer = peer.or((library == Library::ours()).then_some(lane));
+    }
+    let tink = race.lane("tink envelope", repeat(|| tink.open(&tinked)));
+    let ours = race.lane(
+        format!("envelope on {}", Library::ours().name()),
+        repeat(|| sealer.open(place, &envelope)),
+    );
+    race.expect(target(size), ours, peer.ok_or("no peer")?);
+    race.expect((size == 256).then_some(1.0), ours, tink);
+    race.run()
+}
