@@ -54,17 +54,28 @@ async fn quickstart(env_file: &Path, json_file: &Path) -> Result<(), Box<dyn Err
     secrets.extend(import_json(&manager, json_file).await?);
 
     println!("\n2. Rotate the first credential, roll it back, list its versions");
-    let name = manager.list().await?.into_iter().next().ok_or("the files hold no credential")?;
+    let name = manager
+        .list()
+        .await?
+        .into_iter()
+        .next()
+        .ok_or("the files hold no credential")?;
     let before = manager.get_raw(&name).await?;
     secrets.push(rotate(&manager, &name).await?);
     let rotated = manager.get_raw(&name).await?;
     let back = manager.rollback(&name).await?;
     let after = manager.get_raw(&name).await?;
-    println!("   {name}: rotated, then rolled back; the current version is {}", back.version);
+    println!(
+        "   {name}: rotated, then rolled back; the current version is {}",
+        back.version
+    );
     assert!(rotated.expose() != before.expose() && after.expose() == before.expose());
     for version in manager.versions(&name).await? {
         let mark = if version.current { "*" } else { " " };
-        println!("   {mark} version {} of {}, {}", version.version, version.created_at, version.phase);
+        println!(
+            "   {mark} version {} of {}, {}",
+            version.version, version.created_at, version.phase
+        );
     }
 
     println!("\n3. Open the store a second time");
@@ -72,14 +83,20 @@ async fn quickstart(env_file: &Path, json_file: &Path) -> Result<(), Box<dyn Err
     let manager = open();
     for name in manager.list().await? {
         let known = manager.metadata(&name).await?;
-        println!("   {name}: {} version {}, {}", known.credential_type, known.version, known.state);
+        println!(
+            "   {name}: {} version {}, {}",
+            known.credential_type, known.version, known.state
+        );
     }
     assert_eq!(manager.get_raw(&name).await?.expose(), before.expose());
 
     println!("\n4. Search the files for the {} secrets", secrets.len());
     for file in files(&store)? {
         let bytes = std::fs::read(&file)?;
-        let found = secrets.iter().filter(|s| holds(&bytes, s.expose_secret().as_bytes())).count();
+        let found = secrets
+            .iter()
+            .filter(|s| holds(&bytes, s.expose_secret().as_bytes()))
+            .count();
         let file = file.strip_prefix(directory.path())?.display().to_string();
         println!("   {file}: {} bytes, {found} secrets", bytes.len());
         if found > 0 {
@@ -99,11 +116,11 @@ async fn import_env(manager: &CredentialManager, path: &Path) -> Result<Vec<Secr
         let name = key.to_lowercase();
         let secret = SecretString::from(value);
         if secret.expose_secret().contains("://") {
-            let cred = ConnectionStringCredential::new(secret.clone())?;
+            let cred = ConnectionStringCredential::new(secret.clone());
             println!("   {name}: {cred:?}");
             manager.store(&name, cred).await?;
         } else {
-            let cred = SecretTextCredential::new(secret.clone())?;
+            let cred = SecretTextCredential::new(secret.clone());
             println!("   {name}: {cred:?}");
             manager.store(&name, cred).await?;
         }
@@ -152,9 +169,14 @@ async fn rotate(manager: &CredentialManager, name: impl AsRef<str>) -> Result<Se
             cred.secret_access_key = fresh.into();
             manager.rotate(name, cred).await?
         }
-        "secret_text" => manager.rotate(name, SecretTextCredential::new(fresh)?).await?,
+        "secret_text" => manager.rotate(name, SecretTextCredential::new(fresh)).await?,
         "connection_string" => {
-            manager.rotate(name, ConnectionStringCredential::new(format!("redis://:{fresh}@cache"))?).await?
+            manager
+                .rotate(
+                    name,
+                    ConnectionStringCredential::new(format!("redis://:{fresh}@cache")),
+                )
+                .await?
         }
         other => return Err(format!("this example does not know how to rotate {other:?}").into()),
     };
@@ -165,14 +187,18 @@ async fn rotate(manager: &CredentialManager, name: impl AsRef<str>) -> Result<Se
 fn secret_texts(value: &RawValue) -> Vec<SecretString> {
     let fields: BTreeMap<String, serde_json::Value> = serde_json::from_str(value.get()).unwrap_or_default();
     let secret = |(name, value): (String, serde_json::Value)| {
-        let marked = ["token", "password", "secret", "key"].iter().any(|word| name.contains(word));
+        let marked = ["token", "password", "secret", "key"]
+            .iter()
+            .any(|word| name.contains(word));
         value.as_str().filter(|_| marked).map(SecretString::from)
     };
     fields.into_iter().filter_map(secret).collect()
 }
 
 fn files(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    std::fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
+    std::fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect()
 }
 
 fn holds(bytes: &[u8], needle: &[u8]) -> bool {
@@ -186,6 +212,8 @@ mod tests {
     #[tokio::test]
     async fn it_runs_on_the_samples() {
         let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
-        quickstart(&samples.join("sample.env"), &samples.join("credentials.json")).await.unwrap();
+        quickstart(&samples.join("sample.env"), &samples.join("credentials.json"))
+            .await
+            .unwrap();
     }
 }

@@ -11,8 +11,8 @@ pub use nebula_credential_crypto as crypto;
 #[cfg(feature = "manager")]
 #[doc(inline)]
 pub use nebula_credential_manager::{
-    Builder, CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, Keys, RawCredential,
-    Store,
+    Builder, CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, Keys,
+    RawCredential, Store,
 };
 #[cfg(feature = "local")]
 #[doc(inline)]
@@ -27,20 +27,20 @@ pub use nebula_credential_core::__private;
 /// What most programs need, for `use nebula_credential::prelude::*`.
 pub mod prelude {
     pub use chrono::{DateTime, Utc};
-    pub use nebula_credential_core::{
-        AnyCredential, Credential, CredentialError, CredentialState, CredentialValue, ExposeSecret, SecretString,
-        Tags, Version,
-    };
     #[cfg(feature = "derive")]
     pub use nebula_credential_core::Redact;
+    pub use nebula_credential_core::{
+        AnyCredential, Credential, CredentialError, CredentialState, CredentialValue, ExposeSecret,
+        SecretString, Tags, Version,
+    };
     pub use serde::{Deserialize, Serialize};
 
-    #[cfg(feature = "manager")]
-    pub use crate::{CredentialContext, CredentialManager, CredentialMetadata, Keys};
     #[cfg(feature = "local")]
     pub use crate::LocalStorage;
     #[cfg(feature = "types")]
     pub use crate::types::*;
+    #[cfg(feature = "manager")]
+    pub use crate::{CredentialContext, CredentialManager, CredentialMetadata, Keys};
 }
 
 #[cfg(all(doctest, feature = "local"))]

@@ -29,7 +29,10 @@ fn note(text: &str) -> Note {
 }
 
 fn manager(directory: &Path, keys: Keys) -> CredentialManager {
-    CredentialManager::builder().storage(LocalStorage::new(directory.join("secrets"))).keys(keys).build()
+    CredentialManager::builder()
+        .storage(LocalStorage::new(directory.join("secrets")))
+        .keys(keys)
+        .build()
 }
 
 fn key_file(directory: &TempDir) -> Keys {
@@ -39,7 +42,10 @@ fn key_file(directory: &TempDir) -> Keys {
 /// A store with one note in it.
 async fn with_a_note(keys: impl Fn(&TempDir) -> Keys) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    manager(directory.path(), keys(&directory)).store("note", note("hello")).await.unwrap();
+    manager(directory.path(), keys(&directory))
+        .store("note", note("hello"))
+        .await
+        .unwrap();
     directory
 }
 
@@ -57,9 +63,16 @@ async fn read(manager: &CredentialManager) -> Result<String, CredentialError> {
 async fn wrong_passphrase() {
     let passphrase = |text: &str| Keys::passphrase(SecretString::from(text));
     let directory = with_a_note(|_| passphrase("correct horse battery")).await;
-    let error = read(&manager(directory.path(), passphrase("wrong horse battery"))).await.unwrap_err();
+    let error = read(&manager(directory.path(), passphrase("wrong horse battery")))
+        .await
+        .unwrap_err();
     refused(&error, ErrorKind::Key, "passphrase");
-    assert_eq!(read(&manager(directory.path(), passphrase("correct horse battery"))).await.unwrap(), "hello");
+    assert_eq!(
+        read(&manager(directory.path(), passphrase("correct horse battery")))
+            .await
+            .unwrap(),
+        "hello"
+    );
 }
 
 #[tokio::test]
@@ -67,28 +80,46 @@ async fn wrong_key_file() {
     let directory = with_a_note(key_file).await;
     let other = Keys::key_file(directory.path().join("other/key"));
     let elsewhere = tempfile::tempdir().unwrap();
-    manager(elsewhere.path(), other.clone()).store("note", note("x")).await.unwrap();
+    manager(elsewhere.path(), other.clone())
+        .store("note", note("x"))
+        .await
+        .unwrap();
     let error = read(&manager(directory.path(), other)).await.unwrap_err();
     refused(&error, ErrorKind::Key, "key file");
-    assert_eq!(read(&manager(directory.path(), key_file(&directory))).await.unwrap(), "hello");
+    assert_eq!(
+        read(&manager(directory.path(), key_file(&directory)))
+            .await
+            .unwrap(),
+        "hello"
+    );
 }
 
 #[tokio::test]
 async fn missing_key_file_of_an_existing_ring() {
     let directory = with_a_note(key_file).await;
     fs::remove_file(directory.path().join("config/key")).unwrap();
-    let error = read(&manager(directory.path(), key_file(&directory))).await.unwrap_err();
+    let error = read(&manager(directory.path(), key_file(&directory)))
+        .await
+        .unwrap_err();
     refused(&error, ErrorKind::Key, "backup");
-    assert!(!directory.path().join("config/key").exists(), "no new key for an old ring");
+    assert!(
+        !directory.path().join("config/key").exists(),
+        "no new key for an old ring"
+    );
 }
 
 #[tokio::test]
 async fn missing_key_ring() {
     let directory = with_a_note(key_file).await;
     fs::remove_file(directory.path().join("secrets/keyring")).unwrap();
-    let error = read(&manager(directory.path(), key_file(&directory))).await.unwrap_err();
+    let error = read(&manager(directory.path(), key_file(&directory)))
+        .await
+        .unwrap_err();
     refused(&error, ErrorKind::Key, "backup");
-    assert!(!directory.path().join("secrets/keyring").exists(), "no new ring for old records");
+    assert!(
+        !directory.path().join("secrets/keyring").exists(),
+        "no new ring for old records"
+    );
 }
 
 #[tokio::test]
@@ -99,8 +130,13 @@ async fn damaged_key_ring() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&ring, bytes).unwrap();
-    let error = read(&manager(directory.path(), key_file(&directory))).await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Tampered | ErrorKind::Key), "{error}");
+    let error = read(&manager(directory.path(), key_file(&directory)))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::Tampered | ErrorKind::Key),
+        "{error}"
+    );
     assert!(error.to_string().contains("backup"), "{error}");
 }
 
@@ -108,14 +144,25 @@ async fn damaged_key_ring() {
 async fn lax_permissions() {
     let directory = with_a_note(key_file).await;
     let secrets = directory.path().join("secrets");
-    let modes = [(secrets.clone(), 0o755, 0o700), (secrets.join("store.db"), 0o644, 0o600),
-        (secrets.join("keyring"), 0o640, 0o600), (directory.path().join("config/key"), 0o604, 0o600)];
+    let modes = [
+        (secrets.clone(), 0o755, 0o700),
+        (secrets.join("store.db"), 0o644, 0o600),
+        (secrets.join("keyring"), 0o640, 0o600),
+        (directory.path().join("config/key"), 0o604, 0o600),
+    ];
     for (path, lax, strict) in modes {
         fs::set_permissions(&path, fs::Permissions::from_mode(lax)).unwrap();
-        let error = read(&manager(directory.path(), key_file(&directory))).await.unwrap_err();
+        let error = read(&manager(directory.path(), key_file(&directory)))
+            .await
+            .unwrap_err();
         refused(&error, ErrorKind::InsecureStorage, "chmod");
         fs::set_permissions(&path, fs::Permissions::from_mode(strict)).unwrap();
-        assert_eq!(read(&manager(directory.path(), key_file(&directory))).await.unwrap(), "hello");
+        assert_eq!(
+            read(&manager(directory.path(), key_file(&directory)))
+                .await
+                .unwrap(),
+            "hello"
+        );
     }
 }
 
@@ -127,7 +174,11 @@ async fn a_symlinked_store() {
         .storage(LocalStorage::new(directory.path().join("link")))
         .keys(key_file(&directory))
         .build();
-    refused(&read(&manager).await.unwrap_err(), ErrorKind::InsecureStorage, "symbolic link");
+    refused(
+        &read(&manager).await.unwrap_err(),
+        ErrorKind::InsecureStorage,
+        "symbolic link",
+    );
 }
 
 #[tokio::test]
@@ -137,7 +188,10 @@ async fn unlawful_names() {
     for name in ["../x", "", "Note", "a//b", "/etc/passwd"] {
         let error = manager.store(name, note("x")).await.unwrap_err();
         refused(&error, ErrorKind::InvalidName, "lower-case ASCII");
-        assert_eq!(manager.get::<Note>(name).await.err().map(|e| e.kind()), Some(ErrorKind::InvalidName));
+        assert_eq!(
+            manager.get::<Note>(name).await.err().map(|e| e.kind()),
+            Some(ErrorKind::InvalidName)
+        );
     }
     assert_eq!(manager.list().await.unwrap().len(), 1);
 }
@@ -151,8 +205,14 @@ async fn too_large_a_value() {
         .secret_limit(usize::MAX)
         .build();
     let json = r#"{"text":""}"#.len();
-    manager.store("note", note(&"x".repeat((1 << 20) - json))).await.unwrap();
-    let error = manager.store("note", note(&"x".repeat((1 << 20) - json + 1))).await.unwrap_err();
+    manager
+        .store("note", note(&"x".repeat((1 << 20) - json)))
+        .await
+        .unwrap();
+    let error = manager
+        .store("note", note(&"x".repeat((1 << 20) - json + 1)))
+        .await
+        .unwrap_err();
     refused(&error, ErrorKind::LimitExceeded, "1048576");
     assert_eq!(read(&manager).await.unwrap().len(), (1 << 20) - json);
 }
@@ -163,7 +223,10 @@ async fn another_type() {
     let manager = manager(directory.path(), key_file(&directory));
     let error = manager.get::<SecretTextCredential>("note").await.unwrap_err();
     refused(&error, ErrorKind::TypeMismatch, "ask for that type");
-    let error = manager.rotate("note", SecretTextCredential::new("x").unwrap()).await.unwrap_err();
+    let error = manager
+        .rotate("note", SecretTextCredential::new("x"))
+        .await
+        .unwrap_err();
     refused(&error, ErrorKind::TypeMismatch, "delete it first");
     assert_eq!(read(&manager).await.unwrap(), "hello");
 }
@@ -172,7 +235,9 @@ async fn another_type() {
 fn missing_unknown_and_mistyped_fields_name_the_place_and_not_the_value() {
     let decode = |json: &str| {
         let json = Plaintext::new(json.into());
-        decode_credential::<PostgresCredential>(&json, 1).map(drop).unwrap_err()
+        decode_credential::<PostgresCredential>(&json, 1)
+            .map(drop)
+            .unwrap_err()
     };
     for json in [
         r#"{"host":"hunter2"}"#,
@@ -198,11 +263,27 @@ async fn expired_on_read() {
         .clock(Arc::clone(&clock))
         .build();
     let end = nebula_credential::Clock::now(&*clock) + Duration::from_secs(60);
-    manager.store("ticket", Ticket { code: "abc".into(), expires_at: end }).await.unwrap();
+    manager
+        .store(
+            "ticket",
+            Ticket {
+                code: "abc".into(),
+                expires_at: end,
+            },
+        )
+        .await
+        .unwrap();
     manager.get::<Ticket>("ticket").await.unwrap();
     clock.advance(Duration::from_secs(60));
-    refused(&manager.get::<Ticket>("ticket").await.map(drop).unwrap_err(), ErrorKind::Expired, "rotate it");
-    assert_eq!(manager.metadata("ticket").await.unwrap().state, CredentialState::Expired);
+    refused(
+        &manager.get::<Ticket>("ticket").await.map(drop).unwrap_err(),
+        ErrorKind::Expired,
+        "rotate it",
+    );
+    assert_eq!(
+        manager.metadata("ticket").await.unwrap().state,
+        CredentialState::Expired
+    );
     let raw = manager.get_raw("ticket").await.unwrap();
     assert!(raw.expose().starts_with(b"{"), "nothing is lost");
 }
@@ -210,9 +291,18 @@ async fn expired_on_read() {
 #[tokio::test]
 async fn not_a_store() {
     let directory = with_a_note(key_file).await;
-    fs::write(directory.path().join("secrets/store.db"), b"These are not the bytes of a database at all.").unwrap();
-    let error = read(&manager(directory.path(), key_file(&directory))).await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::UnsupportedFormat | ErrorKind::Storage), "{error}");
+    fs::write(
+        directory.path().join("secrets/store.db"),
+        b"These are not the bytes of a database at all.",
+    )
+    .unwrap();
+    let error = read(&manager(directory.path(), key_file(&directory)))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::UnsupportedFormat | ErrorKind::Storage),
+        "{error}"
+    );
     assert!(error.to_string().contains("store.db"), "{error}");
 }
 

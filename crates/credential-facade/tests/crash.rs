@@ -43,7 +43,9 @@ impl Random {
 /// The writer: changes credentials until it is killed.
 #[tokio::test]
 async fn writer() {
-    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
+    let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
+        return;
+    };
     let mut random = Random(std::env::var(SEED).unwrap().parse().unwrap());
     let manager = manager(&directory);
     manager.open().await.unwrap();
@@ -54,7 +56,11 @@ async fn writer() {
         match random.below(20) {
             0 => {
                 say(&format!("try delete {name} -"));
-                say(if manager.delete(&name).await.is_ok() { "ack" } else { "no" });
+                say(if manager.delete(&name).await.is_ok() {
+                    "ack"
+                } else {
+                    "no"
+                });
             }
             1 => {
                 manager.rotate_key().await.unwrap();
@@ -71,7 +77,11 @@ async fn writer() {
                     manager.store(&name, cred).await.unwrap();
                     say("ack");
                 } else {
-                    say(if manager.rotate(&name, cred).await.is_ok() { "ack" } else { "no" });
+                    say(if manager.rotate(&name, cred).await.is_ok() {
+                        "ack"
+                    } else {
+                        "no"
+                    });
                 }
             }
         }
@@ -114,7 +124,10 @@ fn killed_writers_lose_nothing() {
                 "{name}: found {found:?}, acknowledged {:?}, attempted {:?}",
                 known.acknowledged, known.attempted
             );
-            *known = Known { acknowledged: found.clone(), attempted: None };
+            *known = Known {
+                acknowledged: found.clone(),
+                attempted: None,
+            };
             if found.is_some() {
                 versions += runtime.block_on(read_all(&manager, name));
             }
@@ -153,7 +166,9 @@ fn run_and_kill(directory: &Path, known: &mut BTreeMap<String, Known>, random: &
         }
         lines
     });
-    wait_ready.recv_timeout(Duration::from_secs(30)).expect("the writer opens the store");
+    wait_ready
+        .recv_timeout(Duration::from_secs(30))
+        .expect("the writer opens the store");
     std::thread::sleep(delay);
     writer.kill().unwrap();
     writer.wait().unwrap();
@@ -166,7 +181,13 @@ fn run_and_kill(directory: &Path, known: &mut BTreeMap<String, Known>, random: &
             ["try", "delete", name, _] => attempt = Some(((*name).to_owned(), None)),
             ["ack"] => {
                 let (name, value) = attempt.take().expect("an attempt");
-                known.insert(name, Known { acknowledged: value, attempted: None });
+                known.insert(
+                    name,
+                    Known {
+                        acknowledged: value,
+                        attempted: None,
+                    },
+                );
                 acknowledged += 1;
             }
             // Refused: there is nothing to rotate or delete.
@@ -194,7 +215,10 @@ async fn current(manager: &CredentialManager, name: &str) -> Option<String> {
 async fn read_all(manager: &CredentialManager, name: &str) -> u64 {
     let versions = manager.versions(name).await.unwrap();
     for version in &versions {
-        manager.get_version::<Counter>(name, version.version).await.unwrap();
+        manager
+            .get_version::<Counter>(name, version.version)
+            .await
+            .unwrap();
     }
     versions.len() as u64
 }

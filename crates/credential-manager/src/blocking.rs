@@ -11,6 +11,9 @@ pub(crate) async fn blocking<T: Send + 'static>(
             // Whoever asked may have given up.
             let _ = answer.send(work());
         })
-        .map_err(|_| CredentialError::unavailable("no thread could be started; raise the limit of this process"))?;
-    wait.await.map_err(|_| CredentialError::internal("the thread that works on keys ended early"))
+        .map_err(|_| {
+            CredentialError::unavailable("no thread could be started; raise the limit of this process")
+        })?;
+    wait.await
+        .map_err(|_| CredentialError::internal("the thread that works on keys ended early"))
 }

@@ -212,9 +212,17 @@ impl Inner {
             Some(directory) => directory,
             None => crate::paths::config_dir()?,
         };
-        let ring = self.source.keys.open_ring(directory, &store, Arc::clone(&self.clock)).await?;
+        let ring = self
+            .source
+            .keys
+            .open_ring(directory, &store, Arc::clone(&self.clock))
+            .await?;
         let encrypt = EncryptLayer::new(ring.ring().clone());
-        Ok(Opened { stack: self.source.layers.compose(store.clone(), &encrypt), store, ring })
+        Ok(Opened {
+            stack: self.source.layers.compose(store.clone(), &encrypt),
+            store,
+            ring,
+        })
     }
 
     /// The sealed payload of one version, as it lies in the store.
@@ -224,8 +232,15 @@ impl Inner {
         id: &CredentialRef,
         version: Version,
     ) -> Result<Sealed, CredentialError> {
-        let op = Op::Get(Get { id: id.clone(), version: Selector::Exact(version) });
+        let op = Op::Get(Get {
+            id: id.clone(),
+            version: Selector::Exact(version),
+        });
         let store = self.opened().await?.store.clone();
-        Ok(store.oneshot(Request { ctx: ctx.clone(), op }).await?.into_record()?.payload)
+        Ok(store
+            .oneshot(Request { ctx: ctx.clone(), op })
+            .await?
+            .into_record()?
+            .payload)
     }
 }

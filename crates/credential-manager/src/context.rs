@@ -28,7 +28,10 @@ pub struct CredentialContext {
 
 impl CredentialContext {
     pub(crate) fn new(manager: CredentialManager) -> Self {
-        Self { manager, allowed: Arc::default() }
+        Self {
+            manager,
+            allowed: Arc::default(),
+        }
     }
 
     /// Adds `name` to the allow-list.

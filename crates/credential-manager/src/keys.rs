@@ -67,7 +67,11 @@ impl Keys {
     /// 4. otherwise the key file `nebula-credential/key` in the user's configuration directory, which is made once,
     ///    with a notice, when it is needed for a new store. There is no built-in key.
     pub fn from_env() -> Self {
-        let path = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let path = |name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         if let Some(path) = path("NEBULA_CREDENTIAL_KEY_FILE") {
             return Self::key_file(path);
         }
@@ -192,9 +196,14 @@ fn read_passphrase(path: &Path) -> Result<SecretString, CredentialError> {
     })?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| CredentialError::unlock_failed("the passphrase file does not hold UTF-8 text"))?;
-    let line = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    let line = text
+        .strip_suffix('\n')
+        .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
     if line.is_empty() {
-        return Err(CredentialError::unlock_failed(format!("the passphrase file {} is empty", path.display())));
+        return Err(CredentialError::unlock_failed(format!(
+            "the passphrase file {} is empty",
+            path.display()
+        )));
     }
     Ok(SecretString::from(Box::<str>::from(line)))
 }
@@ -205,7 +214,10 @@ async fn holds_records(store: &StoreHandle, clock: &Arc<dyn Clock>) -> Result<bo
         return Ok(false);
     }
     let ctx = OpContext::new(Principal::Process, Arc::clone(clock));
-    let op = Op::Scan(Scan { after: None, limit: 1 });
+    let op = Op::Scan(Scan {
+        after: None,
+        limit: 1,
+    });
     let page = store.clone().oneshot(Request { ctx, op }).await?.into_scanned()?;
     Ok(!page.items.is_empty())
 }

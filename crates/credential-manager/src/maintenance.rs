@@ -32,12 +32,13 @@ impl CredentialManager {
     ///
     /// # Errors
     /// Those of the store. A record that cannot be opened stops nothing and is counted in the report.
-    pub async fn rewrap(
-        &self,
-        progress: impl FnMut(&Progress) + Send,
-    ) -> Result<JobReport, CredentialError> {
+    pub async fn rewrap(&self, progress: impl FnMut(&Progress) + Send) -> Result<JobReport, CredentialError> {
         let opened = self.inner.opened().await?;
-        let job = KeyJob::rewrap(opened.store.clone(), opened.ring.ring().clone(), self.op_context());
+        let job = KeyJob::rewrap(
+            opened.store.clone(),
+            opened.ring.ring().clone(),
+            self.op_context(),
+        );
         job.run(progress).await
     }
 
@@ -50,7 +51,11 @@ impl CredentialManager {
         progress: impl FnMut(&Progress) + Send,
     ) -> Result<JobReport, CredentialError> {
         let opened = self.inner.opened().await?;
-        let job = KeyJob::re_encrypt(opened.store.clone(), opened.ring.ring().clone(), self.op_context());
+        let job = KeyJob::re_encrypt(
+            opened.store.clone(),
+            opened.ring.ring().clone(),
+            self.op_context(),
+        );
         job.run(progress).await
     }
 }

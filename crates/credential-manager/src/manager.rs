@@ -33,7 +33,10 @@ impl CredentialManager {
     /// A manager on the embedded encrypted store in the user's data directory, with the key that
     /// [`Keys::from_env`](crate::Keys::from_env) finds.
     #[cfg(feature = "local")]
-    #[expect(clippy::new_without_default, reason = "it reads the environment, which a default should not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it reads the environment, which a default should not"
+    )]
     pub fn new() -> Self {
         Self::builder().build()
     }
@@ -44,23 +47,38 @@ impl CredentialManager {
     }
 
     pub(crate) fn from_parts(inner: Inner, tenant: TenantId, scope: Scope, principal: Principal) -> Self {
-        Self { inner: Arc::new(inner), tenant, scope, principal, purpose: None }
+        Self {
+            inner: Arc::new(inner),
+            tenant,
+            scope,
+            principal,
+            purpose: None,
+        }
     }
 
     /// The same store, for another scope of the tenant.
     #[must_use]
     pub fn with_scope(&self, scope: Scope) -> Self {
-        Self { scope, ..self.clone() }
+        Self {
+            scope,
+            ..self.clone()
+        }
     }
 
     /// The same store, asked by another principal.
     #[must_use]
     pub fn with_principal(&self, principal: Principal) -> Self {
-        Self { principal, ..self.clone() }
+        Self {
+            principal,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn with_purpose(&self, purpose: &str) -> Self {
-        Self { purpose: Some(Arc::from(purpose)), ..self.clone() }
+        Self {
+            purpose: Some(Arc::from(purpose)),
+            ..self.clone()
+        }
     }
 
     /// Who asks.
@@ -148,7 +166,11 @@ impl CredentialManager {
         decode_credential(&payload, stored.schema_version)
     }
 
-    async fn fetch(&self, id: CredentialRef, version: Selector) -> Result<Record<Plaintext>, CredentialError> {
+    async fn fetch(
+        &self,
+        id: CredentialRef,
+        version: Selector,
+    ) -> Result<Record<Plaintext>, CredentialError> {
         self.call(Op::Get(Get { id, version })).await?.into_record()
     }
 
@@ -165,10 +187,19 @@ impl CredentialManager {
     ///
     /// # Errors
     /// [`VersionConflict`](CredentialError::VersionConflict) if it changed since it was read.
-    pub async fn re_encrypt(&self, name: impl AsRef<str>, raw: &RawCredential) -> Result<(), CredentialError> {
+    pub async fn re_encrypt(
+        &self,
+        name: impl AsRef<str>,
+        raw: &RawCredential,
+    ) -> Result<(), CredentialError> {
         let id = self.id(name.as_ref())?;
-        let expected = self.inner.sealed(&self.op_context(), &id, raw.head.version.version).await?;
-        let opened = self.fetch(id.clone(), Selector::Exact(raw.head.version.version)).await?;
+        let expected = self
+            .inner
+            .sealed(&self.op_context(), &id, raw.head.version.version)
+            .await?;
+        let opened = self
+            .fetch(id.clone(), Selector::Exact(raw.head.version.version))
+            .await?;
         if opened.payload.expose() != raw.payload.expose() || opened.head.version != raw.head.version {
             return Err(CredentialError::VersionConflict {
                 name: id.to_string(),
@@ -206,7 +237,10 @@ impl CredentialManager {
     /// The query for everything in this tenant and scope; narrow it and pass it to
     /// [`list_page`](Self::list_page).
     pub fn list_query(&self) -> List {
-        List { scope: Some(self.scope.clone()), ..List::of(self.tenant.clone()) }
+        List {
+            scope: Some(self.scope.clone()),
+            ..List::of(self.tenant.clone())
+        }
     }
 
     /// One page of heads, by scope and name. The tenant of `query` is replaced by this manager's. Needs no key.
@@ -214,7 +248,12 @@ impl CredentialManager {
     /// # Errors
     /// Those of the store.
     pub async fn list_page(&self, query: List) -> Result<Page, CredentialError> {
-        self.call(Op::List(List { tenant: self.tenant.clone(), ..query })).await?.into_page()
+        self.call(Op::List(List {
+            tenant: self.tenant.clone(),
+            ..query
+        }))
+        .await?
+        .into_page()
     }
 
     /// Whether there is such a credential and it is not deleted.
@@ -266,8 +305,7 @@ impl CredentialManager {
         let phase = self.head(id.clone()).await?.phase;
         let now = self.now();
         let versions = self.call(Op::Versions(id)).await?.into_versions()?;
-        let describe =
-            |(i, version)| CredentialVersion::new(version, Some(phase).filter(|_| i == 0), now);
+        let describe = |(i, version)| CredentialVersion::new(version, Some(phase).filter(|_| i == 0), now);
         Ok(versions.into_iter().enumerate().map(describe).collect())
     }
 
@@ -319,7 +357,11 @@ impl CredentialManager {
             expires_at: head.version.expires_at,
             payload,
         };
-        let write = Write { precondition: Precondition::IfVersion(head.latest), tags: None, must_exist: true };
+        let write = Write {
+            precondition: Precondition::IfVersion(head.latest),
+            tags: None,
+            must_exist: true,
+        };
         self.write(value, write).await
     }
 
@@ -340,7 +382,11 @@ impl CredentialManager {
     }
 
     async fn remove(&self, name: &str, mode: DeleteMode) -> Result<(), CredentialError> {
-        let op = Delete { id: self.id(name)?, mode, precondition: Precondition::None };
+        let op = Delete {
+            id: self.id(name)?,
+            mode,
+            precondition: Precondition::None,
+        };
         self.call(Op::Delete(op)).await.map(drop)
     }
 
@@ -350,7 +396,12 @@ impl CredentialManager {
     /// [`NotFound`](CredentialError::NotFound), [`InvalidState`](CredentialError::InvalidState) if it is not
     /// deleted, and those of the store.
     pub async fn restore(&self, name: impl AsRef<str>) -> Result<CredentialMetadata, CredentialError> {
-        let head = self.call(Op::Restore(Restore { id: self.id(name.as_ref())? })).await?.into_head()?;
+        let head = self
+            .call(Op::Restore(Restore {
+                id: self.id(name.as_ref())?,
+            }))
+            .await?
+            .into_head()?;
         Ok(CredentialMetadata::new(head, self.now()))
     }
 
@@ -366,11 +417,16 @@ impl CredentialManager {
         })
     }
 
-    /// Allocates the next version and writes it. Without a precondition the last writer wins, so a conflict with
-    /// another one only means to look again.
-    pub(crate) async fn write(&self, value: Value, write: Write) -> Result<CredentialMetadata, CredentialError> {
+    /// Allocates the next version and writes it. Unless the caller named a version, a conflict only means to look
+    /// again: someone was faster, or the name was purged and only the store still knows its last number.
+    pub(crate) async fn write(
+        &self,
+        value: Value,
+        write: Write,
+    ) -> Result<CredentialMetadata, CredentialError> {
         let token = IdempotencyToken(random()?);
         let mut payload = value.payload;
+        let mut highest = None;
         for attempt in 1.. {
             let current = match self.head(value.id.clone()).await {
                 Ok(head) => Some(head),
@@ -381,14 +437,21 @@ impl CredentialManager {
             check_target(live, &value.id, &value.credential_type, write.must_exist)?;
             let latest = current.as_ref().map(|head| head.latest);
             write.precondition.check(&value.id, latest, live.is_some())?;
-            let version = latest.map_or(Some(Version::FIRST), Version::next).ok_or_else(|| {
-                CredentialError::invalid_state(format!(
-                    "{} has used up its version numbers; use another name",
-                    value.id
-                ))
-            })?;
-            let again = attempt < WRITE_ATTEMPTS && write.precondition == Precondition::None;
-            let copy = if again { Some(Plaintext::new(payload.expose().to_vec())) } else { None };
+            let version = latest
+                .max(highest)
+                .map_or(Some(Version::FIRST), Version::next)
+                .ok_or_else(|| {
+                    CredentialError::invalid_state(format!(
+                        "{} has used up its version numbers; use another name",
+                        value.id
+                    ))
+                })?;
+            let again = attempt < WRITE_ATTEMPTS && !matches!(write.precondition, Precondition::IfVersion(_));
+            let copy = if again {
+                Some(Plaintext::new(payload.expose().to_vec()))
+            } else {
+                None
+            };
             let put = Put {
                 id: value.id.clone(),
                 version: VersionHead {
@@ -406,7 +469,10 @@ impl CredentialManager {
                 keep_versions: self.inner.keep_versions,
             };
             match (self.call(Op::Put(put)).await, copy) {
-                (Err(CredentialError::VersionConflict { .. }), Some(copy)) => payload = copy,
+                (Err(CredentialError::VersionConflict { found, .. }), Some(copy)) => {
+                    highest = found;
+                    payload = copy;
+                }
                 (answer, _) => return Ok(CredentialMetadata::new(answer?.into_head()?, self.now())),
             }
         }
@@ -414,15 +480,29 @@ impl CredentialManager {
     }
 
     async fn head(&self, id: CredentialRef) -> Result<RecordHead, CredentialError> {
-        self.call(Op::Head(Get { id, version: Selector::Latest })).await?.into_head()
+        self.call(Op::Head(Get {
+            id,
+            version: Selector::Latest,
+        }))
+        .await?
+        .into_head()
     }
 
     async fn call(&self, op: Op<Plaintext>) -> Result<Response<Plaintext>, CredentialError> {
         let stack = self.inner.stack().await?.clone();
         let name = op.name();
-        let answer = stack.oneshot(Request { ctx: self.op_context(), op }).await;
+        let answer = stack
+            .oneshot(Request {
+                ctx: self.op_context(),
+                op,
+            })
+            .await;
         if let Err(error) = &answer {
-            tracing::debug!(operation = name, kind = error.kind().as_str(), "credential operation failed");
+            tracing::debug!(
+                operation = name,
+                kind = error.kind().as_str(),
+                "credential operation failed"
+            );
         }
         answer
     }
@@ -435,7 +515,11 @@ impl CredentialManager {
     }
 
     fn id(&self, name: &str) -> Result<CredentialRef, CredentialError> {
-        Ok(CredentialRef::new(self.tenant.clone(), self.scope.clone(), CredentialName::new(name)?))
+        Ok(CredentialRef::new(
+            self.tenant.clone(),
+            self.scope.clone(),
+            CredentialName::new(name)?,
+        ))
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

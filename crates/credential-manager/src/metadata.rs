@@ -50,7 +50,11 @@ impl CredentialMetadata {
             updated_at: head.updated_at,
             expires_at: head.version.expires_at,
             deleted_at: head.deleted_at,
-            tags: head.tags.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            tags: head
+                .tags
+                .iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
         }
     }
 }
@@ -87,5 +91,9 @@ impl CredentialVersion {
 
 fn phase_at(stored: Phase, version: &VersionHead, now: DateTime<Utc>) -> Phase {
     let past = version.expires_at.is_some_and(|end| end <= now);
-    if past && stored.is_usable() { Phase::Expired } else { stored }
+    if past && stored.is_usable() {
+        Phase::Expired
+    } else {
+        stored
+    }
 }

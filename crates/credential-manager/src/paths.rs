@@ -10,7 +10,9 @@ const FOLDER: &str = "nebula-credential";
 
 fn base() -> Result<impl etcetera::BaseStrategy, CredentialError> {
     etcetera::choose_base_strategy().map_err(|_| {
-        CredentialError::storage("this user has no home directory; name the store and the key with the builder")
+        CredentialError::storage(
+            "this user has no home directory; name the store and the key with the builder",
+        )
     })
 }
 
@@ -23,11 +25,15 @@ pub(crate) fn config_dir() -> Result<PathBuf, CredentialError> {
 #[cfg(feature = "local")]
 pub(crate) fn default_store() -> Result<nebula_credential_core::StoreHandle, CredentialError> {
     let directory = base()?.data_dir().join(FOLDER);
-    Ok(nebula_credential_core::StoreHandle::new(nebula_credential_provider_local::LocalStorage::new(directory)))
+    Ok(nebula_credential_core::StoreHandle::new(
+        nebula_credential_provider_local::LocalStorage::new(directory),
+    ))
 }
 
 /// Without the embedded store there is no default.
 #[cfg(not(feature = "local"))]
 pub(crate) fn default_store() -> Result<nebula_credential_core::StoreHandle, CredentialError> {
-    Err(CredentialError::unsupported("no store was given to the builder, and the feature `local` is off"))
+    Err(CredentialError::unsupported(
+        "no store was given to the builder, and the feature `local` is off",
+    ))
 }

@@ -10,7 +10,10 @@ pub struct RawCredential {
 
 impl RawCredential {
     pub(crate) fn new(record: Record<Plaintext>) -> Self {
-        Self { head: record.head, payload: record.payload }
+        Self {
+            head: record.head,
+            payload: record.payload,
+        }
     }
 
     /// What is known of it without the key.
@@ -26,6 +29,9 @@ impl RawCredential {
 
 impl fmt::Debug for RawCredential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RawCredential").field("id", &self.head.id).field("payload", &self.payload).finish()
+        f.debug_struct("RawCredential")
+            .field("id", &self.head.id)
+            .field("payload", &self.payload)
+            .finish()
     }
 }

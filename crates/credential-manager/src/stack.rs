@@ -34,7 +34,9 @@ impl Layers {
             + 'static,
         <L::Service as Service<Request<Plaintext>>>::Future: Send + 'static,
     {
-        self.plain.push(Arc::new(move |inner| BoxCloneSyncService::new(layer.layer(inner))));
+        self.plain.push(Arc::new(move |inner| {
+            BoxCloneSyncService::new(layer.layer(inner))
+        }));
     }
 
     pub(crate) fn add_sealed<L>(&mut self, layer: L)
@@ -47,7 +49,9 @@ impl Layers {
             + 'static,
         <L::Service as Service<Request<Sealed>>>::Future: Send + 'static,
     {
-        self.sealed.push(Arc::new(move |inner| BoxCloneSyncService::new(layer.layer(inner))));
+        self.sealed.push(Arc::new(move |inner| {
+            BoxCloneSyncService::new(layer.layer(inner))
+        }));
     }
 
     /// The stack, from the inside out: store, the program's layers on sealed requests, the sealing layer, the
@@ -56,7 +60,10 @@ impl Layers {
         if self.sealed.is_empty() {
             return self.above(BoxCloneSyncService::new(encrypt.layer(store)));
         }
-        let below = self.sealed.iter().fold(BoxCloneSyncService::new(store), |inner, wrap| wrap(inner));
+        let below = self
+            .sealed
+            .iter()
+            .fold(BoxCloneSyncService::new(store), |inner, wrap| wrap(inner));
         self.above(BoxCloneSyncService::new(encrypt.layer(below)))
     }
 

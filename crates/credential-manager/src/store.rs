@@ -43,7 +43,14 @@ impl<'a> Store<'a> {
         must_exist: bool,
     ) -> Self {
         let value = manager.value(name, &credential);
-        Self { manager, value, write: Write { must_exist, ..Write::default() } }
+        Self {
+            manager,
+            value,
+            write: Write {
+                must_exist,
+                ..Write::default()
+            },
+        }
     }
 
     /// Only if there is no such credential, or it is deleted; otherwise
