@@ -134,10 +134,7 @@ where
     let asked = op.clone();
     let request = Request { ctx, op: Op::Get(op) };
     let Record { head, payload } = inner.call(request).await?.into_record()?;
-    let other_version = match asked.version {
-        Selector::Exact(version) => head.version.version != version,
-        Selector::Latest => head.version.version != head.latest,
-    };
+    let other_version = matches!(asked.version, Selector::Exact(version) if head.version.version != version);
     // The head is the store's word; where it is not what was asked for, the store is broken or lies.
     if head.id != asked.id || other_version {
         return Err(CredentialError::Tampered);

@@ -79,6 +79,25 @@ impl KeyFile {
         }
     }
 
+    /// Reads a key file that was delivered by other means than a path: its whole content.
+    ///
+    /// # Errors
+    /// [`CredentialError::DecryptionFailed`] or [`CredentialError::UnsupportedFormat`], as for [`open`](Self::open).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CredentialError> {
+        Self::decode(bytes)
+    }
+
+    /// The key itself, wherever it was kept, as a protector; `key` is zero afterwards.
+    ///
+    /// It opens what a key file with this key opens. It must be random: a key that was typed is a
+    /// [`Passphrase`](crate::Passphrase).
+    ///
+    /// # Errors
+    /// [`CredentialError::Unavailable`] without memory to hold it.
+    pub fn from_key(key: &mut [u8; KEY_LEN]) -> Result<Self, CredentialError> {
+        LockedKey::from_bytes(key).map(Self)
+    }
+
     fn create_new(path: &Path, entropy: &dyn Entropy) -> Result<Option<Self>, CredentialError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
             return Err(CredentialError::invalid_name(
@@ -108,10 +127,6 @@ impl KeyFile {
         out
     }
 
-    /// Reads the bytes of a key file.
-    ///
-    /// # Errors
-    /// Those of [`open`](Self::open).
     fn decode(bytes: &[u8]) -> Result<Self, CredentialError> {
         let mut reader = Reader::new(bytes);
         let mut fields = || -> Result<_, Malformed> {

@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 
 use nebula_credential_core::{CredentialError, DataKey, KeyProvider, WrappedKey};
@@ -101,7 +101,7 @@ impl Wake for Unpark {
 fn park_on(mut future: Pin<&mut (dyn Future<Output = ()> + Send)>) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
-    while let Poll::Pending = future.as_mut().poll(&mut context) {
+    while future.as_mut().poll(&mut context).is_pending() {
         thread::park();
     }
 }

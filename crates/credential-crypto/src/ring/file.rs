@@ -55,19 +55,21 @@ impl KeyRingFile {
         protector: &dyn Protector,
         now: DateTime<Utc>,
     ) -> Result<Self, CredentialError> {
-        Self::create_in(PrivateDir::create(dir)?, protector, now)
+        Self::create_with(RingSettings::default(), dir, protector, now)
     }
 
-    /// [`create`](Self::create) in a directory that is open already.
+    /// [`create`](Self::create) with settings.
     ///
     /// # Errors
     /// As there.
-    pub fn create_in(
-        dir: PrivateDir,
+    pub fn create_with(
+        settings: RingSettings,
+        dir: impl AsRef<Path>,
         protector: &dyn Protector,
         now: DateTime<Utc>,
     ) -> Result<Self, CredentialError> {
-        match Self::try_create(dir, protector, now)? {
+        let dir = PrivateDir::create(dir)?;
+        match Self::try_create(settings, dir, protector, now)? {
             Ok(file) => Ok(file),
             Err(dir) => Err(CredentialError::invalid_state(format!(
                 "there is a key ring in {:?} already; open it, or choose another directory",
@@ -87,23 +89,12 @@ impl KeyRingFile {
         protector: &dyn Protector,
         now: DateTime<Utc>,
     ) -> Result<(Self, CreateOutcome), CredentialError> {
-        Self::open_or_create_in(PrivateDir::create(dir)?, protector, now)
-    }
-
-    /// [`open_or_create`](Self::open_or_create) in a directory that is open already.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn open_or_create_in(
-        dir: PrivateDir,
-        protector: &dyn Protector,
-        now: DateTime<Utc>,
-    ) -> Result<(Self, CreateOutcome), CredentialError> {
+        let dir = PrivateDir::create(dir)?;
         if let Some(bytes) = read(&dir)? {
             let file = Self::unlocked(dir, &bytes, protector)?;
             return Ok((file, CreateOutcome::Exists));
         }
-        match Self::try_create(dir, protector, now)? {
+        match Self::try_create(RingSettings::default(), dir, protector, now)? {
             Ok(file) => Ok((file, CreateOutcome::Created)),
             // Another process was faster.
             Err(dir) => Ok((Self::open_in(dir, protector)?, CreateOutcome::Exists)),
@@ -119,28 +110,29 @@ impl KeyRingFile {
     }
 
     fn unlocked(dir: PrivateDir, bytes: &[u8], protector: &dyn Protector) -> Result<Self, CredentialError> {
-        Ok(Self::of(dir, State::unlock(bytes, protector)?))
+        let state = State::unlock(bytes, protector)?;
+        Ok(Self::of(RingSettings::default(), dir, state))
     }
 
     /// The directory comes back if it holds a ring.
     fn try_create(
+        settings: RingSettings,
         dir: PrivateDir,
         protector: &dyn Protector,
         now: DateTime<Utc>,
     ) -> Result<Result<Self, PrivateDir>, CredentialError> {
-        let settings = RingSettings::default();
         let state = RingDraft::new(&settings, protector, now)?.finish()?.0;
         match dir.create_new(FILE, &state.bytes)? {
-            CreateOutcome::Created => Ok(Ok(Self::of(dir, state))),
+            CreateOutcome::Created => Ok(Ok(Self::of(settings, dir, state))),
             CreateOutcome::Exists => Ok(Err(dir)),
         }
     }
 
-    fn of(dir: PrivateDir, state: State) -> Self {
+    fn of(settings: RingSettings, dir: PrivateDir, state: State) -> Self {
         let dir = Arc::new(dir);
         let source = Arc::clone(&dir);
         let source = move || read(&source)?.ok_or_else(|| missing(&source));
-        let ring = KeyRing::of(state, RingSettings::default(), Some(Box::new(source)));
+        let ring = KeyRing::of(state, settings, Some(Box::new(source)));
         Self { ring, dir }
     }
 
