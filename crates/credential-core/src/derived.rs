@@ -38,6 +38,35 @@ pub fn encode_secret<T: SecretField>(value: &T, out: &mut SecretWriter) -> Resul
     codec::encode(&secret::Field(value), out)
 }
 
+/// Writes the two hidden storage methods of [`Credential`] for a struct with `#[derive(Redact)]`.
+///
+/// Better than [`serde_codec!`](crate::serde_codec) for it: the struct needs no `Serialize`, a redacted value is refused,
+/// and secrets read before an error are wiped.
+#[macro_export]
+macro_rules! redact_codec {
+    () => {
+        fn encode(
+            &self,
+            out: &mut $crate::__private::SecretWriter,
+        ) -> ::core::result::Result<(), $crate::__private::CredentialError> {
+            if $crate::__private::SecretField::is_redacted(self) {
+                return ::core::result::Result::Err($crate::__private::CredentialError::validation(
+                    "a secret holds the redaction marker; store the real value",
+                ));
+            }
+            $crate::__private::encode_secret(self, out)
+        }
+
+        fn decode(
+            bytes: &[u8],
+            schema_version: u32,
+        ) -> ::core::result::Result<Self, $crate::__private::CredentialError> {
+            $crate::__private::check_schema::<Self>(schema_version)?;
+            $crate::__private::decode_secret(bytes)
+        }
+    };
+}
+
 /// Reads what [`encode_secret`] wrote.
 pub fn decode_secret<T: SecretField>(bytes: &[u8]) -> Result<T, CredentialError> {
     codec::decode::<Guarded<T>>(bytes)?
@@ -61,13 +90,13 @@ pub fn from_custom<C: Credential>(value: CredentialValue) -> Result<C, Credentia
     }
 }
 
-/// Rewrites the stored form of an older schema. What passes through here is wiped.
+/// Rewrites the stored form of an older schema. The result is wiped, here and on every error.
 pub fn migrate(
     bytes: &[u8],
     schema_version: u32,
     migrate: impl FnOnce(u32, Value) -> Result<Value, CredentialError>,
 ) -> Result<Plaintext, CredentialError> {
-    // Checked without a copy first: a value that is read half and then fails would not be wiped.
+    // Checked without a copy first: a tree that is read half and then fails is not wiped.
     let raw: &RawValue = codec::decode(bytes)?;
     let old: Value = codec::decode(raw.get().as_bytes())?;
     let new = WipedValue(migrate(schema_version, old)?);

@@ -11,6 +11,9 @@ use crate::field::Field;
 use crate::input::Errors;
 use crate::types;
 
+const ONE_NAME: &str =
+    "a field is read under the name it is stored by: give one name (and `alias` for older ones)";
+
 /// The entries of all `#[serde(..)]` attributes.
 pub(crate) fn serde_metas(attributes: &[Attribute], errors: &mut Errors) -> Vec<Meta> {
     let mut metas = Vec::new();
@@ -32,6 +35,9 @@ pub(crate) fn container(metas: &[Meta], errors: &mut Errors) -> Vec<Meta> {
         let is = |name: &&str| path.is_ident(name);
         if is(&"rename_all") {
             kept.push(meta.clone());
+            if let Meta::List(_) = meta {
+                errors.at(meta, ONE_NAME);
+            }
         } else if is(&"default") {
             errors.at(
                 meta,
@@ -51,12 +57,34 @@ pub(crate) fn container(metas: &[Meta], errors: &mut Errors) -> Vec<Meta> {
     kept
 }
 
+/// Refuses what would be stored and could not be read back.
 pub(crate) fn check_field(field: &Field<'_>, errors: &mut Errors) {
-    if let (true, Some(meta)) = (field.is_secret, entry(field, "flatten")) {
+    let entry = |name| entry(field, name);
+    if let (true, Some(meta)) = (field.is_secret, entry("flatten")) {
         errors.at(
             meta,
             "a secret cannot be flattened: serde would keep copies of it that are not wiped",
         );
+    }
+    if let Some(meta @ Meta::List(_)) = entry("rename") {
+        errors.at(meta, ONE_NAME);
+    }
+    if let (Some(meta), None, None) = (
+        entry("skip_deserializing"),
+        entry("skip_serializing"),
+        entry("skip"),
+    ) {
+        errors.at(meta, "what is stored must be read back: write `skip`");
+    }
+    let has_reader = entry("with").is_some() || entry("deserialize_with").is_some();
+    let may_be_absent = entry("default").is_some()
+        || entry("skip_deserializing").is_some()
+        || types::is_option(field.ty) && (field.is_secret || !has_reader);
+    if let (Some(meta), false) = (
+        entry("skip_serializing").or(entry("skip_serializing_if")),
+        may_be_absent,
+    ) {
+        errors.at(meta, "what is left out cannot be read back: add `default`");
     }
 }
 

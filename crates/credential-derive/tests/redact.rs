@@ -157,6 +157,51 @@ fn it_goes_with_serde_clone_and_a_hand_written_credential() {
     );
 }
 
+/// Hand-written and not `Serialize`.
+#[derive(Redact)]
+struct Login {
+    #[secret]
+    password: Counted,
+    port: u16,
+}
+
+impl Credential for Login {
+    nebula_credential_core::redact_codec!();
+
+    fn credential_type() -> &'static str {
+        "login"
+    }
+    fn redact(&self) -> Self {
+        self.redacted()
+    }
+    fn to_value(&self) -> Result<CredentialValue, CredentialError> {
+        Ok(CredentialValue::Text(self.password.0.as_str().into()))
+    }
+    fn from_value(_: CredentialValue) -> Result<Self, CredentialError> {
+        Err(CredentialError::unsupported("test"))
+    }
+}
+
+#[test]
+fn a_hand_written_credential_may_use_its_codec() {
+    let login = Login {
+        password: Counted("p".into()),
+        port: 1,
+    };
+    let bytes = encode_credential(&login, limits::SECRET_BYTES_DEFAULT).unwrap();
+    assert_eq!(bytes.expose(), br#"{"password":"p","port":1}"#);
+    assert_eq!(Login::decode(bytes.expose(), 1).unwrap().password.0, "p");
+    let error = encode_credential(&login.redact(), limits::SECRET_BYTES_DEFAULT).unwrap_err();
+    assert!(matches!(error, CredentialError::Validation(_)), "{error:?}");
+    assert!(matches!(
+        Login::decode(bytes.expose(), 2),
+        Err(CredentialError::UnsupportedFormat(_))
+    ));
+    wiped();
+    assert!(Login::decode(br#"{"password":"p","port":""}"#, 1).is_err());
+    assert_eq!(wiped(), 1);
+}
+
 #[derive(Credential)]
 struct Cluster {
     #[secret]

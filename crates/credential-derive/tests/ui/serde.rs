@@ -25,4 +25,27 @@ struct Transparent {
     token: String,
 }
 
+#[derive(Credential)]
+#[serde(rename_all(serialize = "camelCase"))]
+struct Unreadable {
+    #[secret]
+    #[serde(rename(serialize = "a", deserialize = "b"))]
+    two_names: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    no_default: Vec<String>,
+    #[serde(skip_serializing)]
+    not_written: String,
+    #[secret]
+    #[serde(skip_deserializing)]
+    not_read: String,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "always")]
+    own_reader: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fine: Option<u8>,
+    #[serde(skip_serializing, default)]
+    fine_too: u8,
+    #[serde(skip_serializing, skip_deserializing)]
+    skipped: u8,
+}
+
 fn main() {}
