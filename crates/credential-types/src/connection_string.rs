@@ -54,7 +54,8 @@ impl ConnectionStringCredential {
             shown.push(before);
             before = '&';
             match pair.split_once('=') {
-                Some((name, value)) if !uri::names_a_secret(name) => {
+                // A second '=' may begin a parameter of its own, behind a separator of some dialect.
+                Some((name, value)) if !uri::names_a_secret(name) && !value.contains('=') => {
                     shown.push_str(name);
                     shown.push('=');
                     shown.push_str(value);

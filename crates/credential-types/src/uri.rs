@@ -162,5 +162,5 @@ pub(crate) fn names_a_secret(parameter: &str) -> bool {
         return true;
     };
     let name = name.to_ascii_lowercase();
-    PARTS.iter().any(|part| name.contains(part)) || WHOLE.contains(&name.as_str())
+    name.is_empty() || PARTS.iter().any(|part| name.contains(part)) || WHOLE.contains(&name.as_str())
 }

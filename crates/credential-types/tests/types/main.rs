@@ -1,5 +1,13 @@
 //! Every built-in type: what it takes, what it refuses and how it says so, what it shows, how it is stored.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "helpers of tests"
+)]
+
 mod composite;
 mod database;
 mod keys;
