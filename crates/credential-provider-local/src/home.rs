@@ -164,6 +164,8 @@ impl Home {
         let conn = Connection::open_with_flags(&self.database, flags)?;
         conn.busy_timeout(BUSY)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        // Plans do not depend on what is bound: otherwise each new binding prepares the statement again.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         // What the file says must not run code: no triggers, no views, no functions named in the schema.
         for risk in [
             DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA,

@@ -9,6 +9,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -149,4 +150,61 @@ pub(crate) fn skip(test: &str, why: &str) {
             .unwrap();
         writeln!(log, "{test}: {why}").unwrap();
     }
+}
+
+/// How often a long proof repeats: the environment variable, or `default`.
+pub(crate) fn count(variable: &str, default: u64) -> u64 {
+    std::env::var(variable)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+const CHILD: &str = "NEBULA_LOCAL_CHILD";
+
+/// The arguments of a process that [`process`] started, in that process.
+pub(crate) fn child_arguments() -> Option<Vec<String>> {
+    let arguments = std::env::var(CHILD).ok()?;
+    Some(arguments.split('|').map(str::to_owned).collect())
+}
+
+/// This test program again, as a process of its own: it runs the test `child`, which does what `arguments` say.
+pub(crate) fn process(arguments: &[&str]) -> Command {
+    process_under(&[], arguments)
+}
+
+/// The same, started by `wrapper`.
+pub(crate) fn process_under(wrapper: &[&str], arguments: &[&str]) -> Command {
+    let program = std::env::current_exe().unwrap();
+    let mut command = match wrapper.split_first() {
+        None => Command::new(program),
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+    };
+    command
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(CHILD, arguments.join("|"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// Says `line` to the process that started this one. The mark sets it apart from what the test harness prints.
+pub(crate) fn say(line: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n@{line}").unwrap();
+    out.flush().unwrap();
+}
+
+/// What a child said, out of its output.
+pub(crate) fn said(output: &str) -> Vec<String> {
+    output
+        .lines()
+        .filter_map(|line| line.strip_prefix('@'))
+        .map(str::to_owned)
+        .collect()
 }
