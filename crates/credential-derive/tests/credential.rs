@@ -5,13 +5,14 @@
     reason = "helpers outside of test functions"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    Credential, CredentialError, CredentialValue, ExposeSecret as _, SecretString, decode_credential,
-    encode_credential, limits,
+    Credential, CredentialError, CredentialValue, ExposeSecret as _, SecretSlice, SecretString,
+    decode_credential, encode_credential, limits,
 };
+use zeroize::Zeroizing;
 
 fn json<C: Credential>(credential: &C) -> String {
     let bytes = encode_credential(credential, limits::SECRET_BYTES_DEFAULT).unwrap();
@@ -137,6 +138,48 @@ fn the_interchange_form_is_the_stored_form() {
     assert!(matches!(other, CredentialError::TypeMismatch(_)), "{other:?}");
     let text = MyCredential::from_value(CredentialValue::Text("s3cr3t".into())).unwrap_err();
     assert!(text.to_string().contains("from_value"), "{text}");
+}
+
+#[derive(Credential)]
+struct EveryKind {
+    #[secret]
+    a: String,
+    #[secret]
+    b: SecretString,
+    #[secret]
+    c: Zeroizing<String>,
+    #[secret]
+    d: Vec<u8>,
+    #[secret]
+    e: SecretSlice<u8>,
+    #[secret]
+    f: Option<Vec<SecretString>>,
+    #[secret]
+    g: HashMap<u8, Option<String>>,
+    h: String,
+}
+
+#[test]
+fn every_kind_of_secret_takes_every_text() {
+    let chars: Vec<char> = (char::MIN..=char::MAX).collect();
+    for text in chars.chunks(4001).map(|chunk| chunk.iter().collect::<String>()) {
+        let all = EveryKind {
+            a: text.clone(),
+            b: text.as_str().into(),
+            c: Zeroizing::new(text.clone()),
+            d: text.as_bytes().to_vec(),
+            e: SecretSlice::new(text.as_bytes().into()),
+            f: Some(vec![text.as_str().into()]),
+            g: [(7, Some(text.clone()))].into(),
+            h: text.clone(),
+        };
+        let bytes = encode_credential(&all, limits::SECRET_BYTES_MAX).unwrap();
+        let back: EveryKind = decode_credential(&bytes, 1).unwrap();
+        assert!(back.a == text && back.b.expose_secret() == text && *back.c == text && back.h == text);
+        assert!(back.d == text.as_bytes() && back.e.expose_secret() == text.as_bytes());
+        assert_eq!(back.f.as_ref().unwrap()[0].expose_secret(), text);
+        assert_eq!(back.g[&7].as_deref(), Some(text.as_str()));
+    }
 }
 
 #[derive(Credential, serde::Serialize, serde::Deserialize)]
