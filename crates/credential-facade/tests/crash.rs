@@ -3,6 +3,15 @@
 //! The writer is this test binary, started again. It says what it is about to do and what was acknowledged; the test
 //! kills it, opens the store anew and compares. `NEBULA_PROOF_COUNT` sets the number of kills.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};

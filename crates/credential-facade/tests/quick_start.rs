@@ -1,5 +1,14 @@
 //! The Quick Start, from a derived type to a rollback, as a program would write it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use nebula_credential::Principal;
 use nebula_credential::prelude::*;
 use tempfile::TempDir;
