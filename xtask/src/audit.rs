@@ -34,7 +34,7 @@ pub(crate) fn run(advisories: Option<&Path>) -> Result<bool> {
     let mut known = match &advisories {
         None => deny_check(&deny, root, &root.join("deny.toml")),
         Some(directory) => {
-            let snapshot = Snapshot::take(directory)?;
+            let snapshot = Snapshot::take(directory, tools::cache()?.join("advisories"))?;
             println!(
                 "audit: {} advisories from {}",
                 snapshot.advisories,
@@ -78,7 +78,7 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn take(directory: &Path) -> Result<Self> {
+    fn take(directory: &Path, folder: PathBuf) -> Result<Self> {
         let advisories = process::files(&directory.join("crates"), "md")?.len();
         if advisories == 0 {
             return Err(format!(
@@ -87,7 +87,6 @@ impl Snapshot {
             )
             .into());
         }
-        let folder = tools::cache()?.join("advisories");
         let snapshot = Self { folder, advisories };
         let repository = snapshot.repository();
         if !repository.join("HEAD").is_file() {
@@ -169,4 +168,78 @@ fn unsafe_code(metadata: &Metadata) -> Result<bool> {
     }
     println!("audit: unsafe in the workspace: {total} (at most {UNSAFE_LIMIT})");
     Ok(report("unsafe code", total <= UNSAFE_LIMIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let folder = Metadata::load()
+            .unwrap()
+            .target_directory
+            .join("xtask")
+            .join(name);
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    #[test]
+    fn a_directory_is_served_as_the_public_database_without_a_change_to_it() {
+        let folder = folder("audit-snapshot");
+        let directory = folder.join("copy");
+        process::write(&directory.join("crates/a/RUSTSEC-2020-0001.md"), "one").unwrap();
+        let cache = folder.join("cache");
+        assert_eq!(Snapshot::take(&directory, cache.clone()).unwrap().advisories, 1);
+        process::write(&directory.join("crates/b/RUSTSEC-2020-0002.md"), "two").unwrap();
+        let snapshot = Snapshot::take(&directory, cache).unwrap();
+        assert_eq!(snapshot.advisories, 2);
+        assert!(!directory.join(".git").exists());
+
+        let mut clone = process::clean("git", &folder);
+        snapshot.redirect(&mut clone);
+        clone.args([
+            "clone",
+            "--quiet",
+            "--depth=1",
+            "--branch=main",
+            PUBLIC_DATABASE,
+            "clone",
+        ]);
+        assert!(process::status(&mut clone).unwrap());
+        let found = process::files(&folder.join("clone/crates"), "md").unwrap();
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn a_directory_without_advisories_is_refused() {
+        let folder = folder("audit-empty");
+        let error = Snapshot::take(&folder, folder.join("cache")).err().unwrap();
+        assert!(error.to_string().contains("holds no advisories"));
+    }
+
+    #[test]
+    fn only_the_place_of_the_database_differs_in_the_config() {
+        let folder = folder("audit-config");
+        process::write(
+            &folder.join("deny.toml"),
+            "[advisories]\nyanked = \"deny\"\n[bans]\nskip = []\n",
+        )
+        .unwrap();
+        let snapshot = Snapshot {
+            folder: folder.join("cache"),
+            advisories: 1,
+        };
+        let written = snapshot.config(&folder).unwrap();
+        let config: toml::Table = process::read(&written).unwrap().parse().unwrap();
+        assert_eq!(config["advisories"]["yanked"].as_str(), Some("deny"));
+        assert!(
+            config["advisories"]["db-path"]
+                .as_str()
+                .unwrap()
+                .ends_with("clone")
+        );
+        assert!(config.contains_key("bans"));
+    }
 }
