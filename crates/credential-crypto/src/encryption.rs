@@ -408,3 +408,33 @@ impl<'a> Message<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CredentialEncryption, CredentialError, Entropy, Kind, Message};
+
+    struct Constant;
+
+    impl Entropy for Constant {
+        fn fill(&self, out: &mut [u8]) -> Result<(), CredentialError> {
+            out.fill(0x5A);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_constant_random_source_repeats_no_salt() {
+        let encryption = CredentialEncryption::new(&[1; 32]);
+        let mut salts = std::collections::HashSet::new();
+        for number in 0..2000_u32 {
+            for name in ["pin", "token"] {
+                let kind = Kind::Credential { schema: 1, name };
+                let sealed = encryption
+                    .seal_with(&Constant, kind, &number.to_be_bytes())
+                    .unwrap();
+                salts.insert(*Message::parse(&sealed).unwrap().salt);
+            }
+        }
+        assert_eq!(salts.len(), 4000);
+    }
+}

@@ -213,7 +213,7 @@ impl HedgeKey {
         key.as_mut_slice().zeroize();
         hash.update_padded(context);
         hash.update_padded(secret);
-        let lengths = (context.len() as u128) << 64 | secret.len() as u128;
+        let lengths = ((context.len() as u128) << 64) | secret.len() as u128;
         hash.update(&[lengths.to_be_bytes().into()]);
         hash.finalize().into()
     }
@@ -222,5 +222,66 @@ impl HedgeKey {
 impl fmt::Debug for HedgeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HedgeKey([REDACTED])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entropy, HedgeKey, POOL, POOL_LEN, Pool, PooledEntropy};
+
+    #[test]
+    fn every_byte_read_ahead_is_handed_out_once_and_wiped() {
+        let mut pool = Pool {
+            bytes: [0; POOL_LEN],
+            left: POOL_LEN,
+        };
+        for (at, byte) in pool.bytes.iter_mut().enumerate() {
+            *byte = 1 + (at / 32) as u8;
+        }
+        let mut out = [0; 32];
+        for expected in (1..=(POOL_LEN / 32) as u8).rev() {
+            assert!(pool.take(&mut out));
+            assert_eq!(out, [expected; 32]);
+            assert!(pool.bytes.iter().skip(pool.left).all(|byte| *byte == 0));
+        }
+        assert!(!pool.take(&mut out), "empty");
+        pool.left = 31;
+        assert!(!pool.take(&mut out), "too little left");
+        assert_eq!(pool.left, 31);
+    }
+
+    #[test]
+    fn the_pool_refills_and_serves_what_it_cannot_hold() {
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..1000 {
+            let mut out = [0_u8; 32];
+            PooledEntropy.fill(&mut out).unwrap();
+            assert!(seen.insert(out.to_vec()));
+        }
+        let mut large = vec![0_u8; 4 * POOL_LEN];
+        PooledEntropy.fill(&mut large).unwrap();
+        assert!(large.chunks(32).all(|chunk| seen.insert(chunk.to_vec())));
+        // Nested use, as from a signal handler's point of view, falls back to the system.
+        POOL.with_borrow_mut(|_| PooledEntropy.fill(&mut large).unwrap());
+        assert!(large.chunks(32).all(|chunk| seen.insert(chunk.to_vec())));
+    }
+
+    #[test]
+    fn threads_do_not_share_what_they_read_ahead() {
+        let draw = || {
+            let mut out = [0; 32];
+            PooledEntropy.fill(&mut out).unwrap();
+            out
+        };
+        let here = draw();
+        assert_ne!(std::thread::spawn(draw).join().unwrap(), here);
+    }
+
+    #[test]
+    fn a_hedge_shows_nothing_of_itself() {
+        assert_eq!(
+            format!("{:?}", HedgeKey::derive(&[1; 32]).unwrap()),
+            "HedgeKey([REDACTED])"
+        );
     }
 }

@@ -71,15 +71,36 @@ fn random(bytes: &mut [u8]) -> Needle {
     Needle::new(bytes)
 }
 
+/// The AES key of a message, from its definition.
+#[inline(never)]
+fn message_key(suite: Suite, key: &[u8; 32]) -> Needle {
+    let mut okm = [0; 32];
+    let input = [[1; 32].as_slice(), &[Label::Payload as u8], b"context"].concat();
+    match suite {
+        Suite::Blake3Aes256Gcm => {
+            blake3::Hasher::new_keyed(key)
+                .update(&input)
+                .finalize_xof()
+                .fill(&mut okm);
+        }
+        _ => {
+            let info = [b"nebula-credential message key v1", &input[32..]].concat();
+            hkdf::Hkdf::<sha2::Sha512>::new(Some(&input[..32]), key)
+                .expand(&info, &mut okm)
+                .unwrap();
+        }
+    }
+    let needle = Needle::new(&okm);
+    okm.as_mut_slice().zeroize();
+    needle
+}
+
 /// One message sealed and opened under a key that only its owner's buffer holds afterwards.
 #[inline(never)]
-fn exchange(
-    backend: nebula_credential_crypto::Backend,
-    suite: Suite,
-    secret: &mut [u8; 40],
-) -> (Needle, Needle) {
+fn exchange(backend: nebula_credential_crypto::Backend, suite: Suite, secret: &mut [u8; 40]) -> [Needle; 3] {
     let mut key = Box::new([0; 32]);
     let (key_needle, secret_needle) = (random(key.as_mut_slice()), random(secret));
+    let message_needle = message_key(suite, &key);
     let mut text = secret.to_vec();
     let aad = Aad::new(b"context");
     let sealed = seal(backend, suite, Label::Payload, &key, &[1; 32], &aad, &mut text).unwrap();
@@ -96,10 +117,11 @@ fn exchange(
     )
     .unwrap();
     assert_eq!(text, secret.as_slice());
+    // Without this the message key is left on the dead stack, a dozen times over.
     scrub_stack();
     text.as_mut_slice().zeroize();
     key.as_mut_slice().zeroize();
-    (key_needle, secret_needle)
+    [key_needle, message_needle, secret_needle]
 }
 
 #[test]
@@ -107,15 +129,15 @@ fn no_secret_and_no_key_outlives_its_owner() {
     for &backend in BACKENDS {
         for suite in [Suite::Blake3Aes256Gcm, Suite::HkdfSha512Aes256Gcm] {
             let mut secret = [0; 40];
-            let (key_needle, secret_needle) = exchange(backend, suite, &mut secret);
+            let needles = exchange(backend, suite, &mut secret);
             assert!(
-                copies(&secret_needle) >= 1,
+                copies(&needles[2]) >= 1,
                 "control: the secret is still in this frame"
             );
             black_box(&mut secret).as_mut_slice().zeroize();
-            let (keys, secrets) = (copies(&key_needle), copies(&secret_needle));
-            println!("{backend:?}, {suite:?}: {keys} copies of the key, {secrets} of the secret");
-            assert_eq!((keys, secrets), (0, 0), "{backend:?} {suite:?}");
+            let found = needles.each_ref().map(copies);
+            println!("{backend:?}, {suite:?}: copies of key, message key, secret: {found:?}");
+            assert_eq!(found, [0; 3], "{backend:?} {suite:?}");
         }
     }
 

@@ -21,11 +21,11 @@ const CRAFTED: usize = 30;
 fn multiply(left: u128, right: u128) -> u128 {
     let (mut product, mut power) = (0, right);
     for bit in (0..128).rev() {
-        if left >> bit & 1 == 1 {
+        if (left >> bit) & 1 == 1 {
             product ^= power;
         }
         let carry = power & 1;
-        power = power >> 1 ^ carry * (0xE1 << 120);
+        power = (power >> 1) ^ (carry * (0xE1 << 120));
     }
     product
 }
@@ -33,7 +33,7 @@ fn multiply(left: u128, right: u128) -> u128 {
 fn power(base: u128, exponent: u128) -> u128 {
     let (mut result, mut square) = (1 << 127, base);
     for bit in 0..128 {
-        if exponent >> bit & 1 == 1 {
+        if (exponent >> bit) & 1 == 1 {
             result = multiply(result, square);
         }
         square = multiply(square, square);

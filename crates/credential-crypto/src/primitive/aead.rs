@@ -7,22 +7,15 @@ pub(super) const NONCE_LEN: usize = 12;
 
 /// The library that runs AES-256-GCM. All of them read and write the same bytes.
 #[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Backend {
     /// The `aes-gcm` crate: pure Rust, built with its `zeroize` feature.
+    #[cfg_attr(not(feature = "aws-lc-rs"), default)]
     RustCrypto,
     /// AWS-LC through `aws-lc-rs`: two to three times as fast, and in use when the feature is on.
     #[cfg(feature = "aws-lc-rs")]
+    #[default]
     AwsLc,
-}
-
-impl Default for Backend {
-    fn default() -> Self {
-        #[cfg(feature = "aws-lc-rs")]
-        return Self::AwsLc;
-        #[cfg(not(feature = "aws-lc-rs"))]
-        Self::RustCrypto
-    }
 }
 
 /// The AEAD refused; it says no more than that.

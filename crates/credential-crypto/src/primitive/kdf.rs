@@ -174,6 +174,8 @@ fn blake3_okm(
 
 /// HKDF-SHA-512 (RFC 5869): the salt as salt, the key as input, `prefix ‖ label ‖ context` as
 /// info. Prefix and label have fixed lengths, so the info is injective.
+///
+/// Always the `hkdf` crate: AWS-LC's is no faster for outputs this short.
 fn hkdf_okm(
     label: Label,
     key: &[u8; KEY_LEN],
