@@ -25,7 +25,7 @@ type Result<T> = std::result::Result<T, Error>;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [--quick]            format, tidy, lints, tests, doctests, fuzz-corpus replay; one closing line
+  test [--quick]            format, tidy, lints, docs, tests, doctests, fuzz-corpus replay; one closing line
                             (--quick: format, tidy and tests only)
   tidy                      the rules of the repository that the compiler does not know
   seed PATH                 compile the Rust blocks of the overview at PATH against xtask/seed/ledger.toml

@@ -1,6 +1,6 @@
 //! `test`: everything that must hold before a change lands, and one line that says whether it does.
 //!
-//! The closing line counts tests only. Format, tidy and lints are single checks with a line of
+//! The closing line counts tests only. Format, tidy, lints and documentation are single checks with a line of
 //! their own; one that fails adds one failure to the closing line and ends the run, because what
 //! follows costs minutes. A test stage that fails without having counted a failure (it did not
 //! compile, say) adds one as well.
@@ -56,7 +56,7 @@ impl<'a> Session<'a> {
         if !self.check("tidy", tidy::check)? {
             return Ok(());
         }
-        if !quick && !self.check("lints", lints)? {
+        if !quick && (!self.check("lints", lints)? || !self.check("documentation", documentation)?) {
             return Ok(());
         }
         if process::available("cargo-nextest", &["nextest", "--version"]) {
@@ -190,6 +190,14 @@ fn lints(metadata: &Metadata) -> Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Broken and private links in the documentation are errors.
+fn documentation(metadata: &Metadata) -> Result<bool> {
+    let mut command = process::cargo(&metadata.workspace_root);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    command.args(["doc", "--no-deps"]).args(WORKSPACE);
+    process::status(&mut command)
 }
 
 fn announce(name: &str) {
