@@ -5,12 +5,14 @@ use nebula_credential_core::{
 };
 use x509_parser::certificate::X509Certificate;
 
-use crate::{pem, ssh_key, stored};
+use crate::pem::{self, Block};
+use crate::{private_key, stored};
 
 /// An X.509 certificate with its chain and private key, such as a client certificate for mutual TLS.
 ///
 /// Every certificate is parsed (RFC 5280), and each must be issued, by name, by the one behind it. Signatures are not
-/// verified and no path to a trusted root is built: whoever opens the connection does that.
+/// verified and no path to a trusted root is built: whoever opens the connection does that. The private key must be
+/// that of the first certificate wherever it names its public key: RSA, EC unless written bare, and not encrypted.
 #[derive(Clone, Redact)]
 pub struct CertificateCredential {
     /// The certificate, then each one that issued the one before it, in PEM. The root may be left out.
@@ -38,15 +40,11 @@ impl CertificateCredential {
         }
     }
 
-    fn check_private_key(&self) -> Result<(), CredentialError> {
+    /// The private key, and whether its passphrase goes with it.
+    fn private_block(&self) -> Result<Block<'_>, CredentialError> {
         let flaw = |flaw: &str| CredentialError::validation(format!("private_key {flaw}"));
-        let mut blocks = pem::blocks(self.private_key.expose_secret()).map_err(flaw)?;
-        // OpenSSL writes the curve before an EC key.
-        blocks.retain(|block| block.label != "EC PARAMETERS");
-        let [block] = blocks.as_slice() else {
-            return Err(flaw("holds more or less than one key; keep one"));
-        };
-        let is_encrypted = ssh_key::pem_key(block).map_err(flaw)?;
+        let block = private_key::only_block(self.private_key.expose_secret()).map_err(flaw)?;
+        let is_encrypted = private_key::is_encrypted(&block).map_err(flaw)?;
         match &self.passphrase {
             Some(passphrase) if passphrase.expose_secret().is_empty() => Err(CredentialError::validation(
                 "passphrase cannot be empty; leave it out",
@@ -54,7 +52,7 @@ impl CertificateCredential {
             Some(_) if !is_encrypted => Err(CredentialError::validation(
                 "passphrase is given but private_key is not encrypted; leave it out",
             )),
-            _ => Ok(()),
+            _ => Ok(block),
         }
     }
 }
@@ -66,20 +64,35 @@ impl Credential for CertificateCredential {
 
     fn validate(&self) -> Result<(), CredentialError> {
         let flaw = |field: &str, flaw: &str| CredentialError::validation(format!("{field} {flaw}"));
-        chain(&self.certificate, &mut |_| {}).map_err(|what| flaw("certificate", what))?;
+        let private = self.private_block()?;
+        let mut belongs = None;
+        let see = &mut |certificate: &X509Certificate<'_>, place| {
+            if place == Place::First {
+                belongs = private_key::belongs_to(&private, certificate);
+            }
+        };
+        chain(&self.certificate, see).map_err(|what| flaw("certificate", what))?;
+        if belongs == Some(false) {
+            return Err(flaw(
+                "private_key",
+                "is not that of the first certificate; take the one the certificate was requested with",
+            ));
+        }
         if let Some(ca) = &self.ca {
             each(ca, &mut |_| Ok(())).map_err(|what| flaw("ca", what))?;
         }
-        self.check_private_key()
+        Ok(())
     }
 
     /// When the first certificate of the chain expires that must be valid: all but a root behind the others.
     fn expires_at(&self) -> Option<DateTime<Utc>> {
-        let mut end = None;
-        chain(&self.certificate, &mut |not_after| {
-            end = Some(end.map_or(not_after, |end: DateTime<Utc>| end.min(not_after)));
-        })
-        .ok()?;
+        let mut end: Option<DateTime<Utc>> = None;
+        let see = &mut |certificate: &X509Certificate<'_>, place| {
+            if place != Place::Root {
+                end = [end, not_after(certificate)].into_iter().flatten().min();
+            }
+        };
+        chain(&self.certificate, see).ok()?;
         end
     }
 
@@ -122,26 +135,40 @@ impl Credential for CertificateCredential {
     }
 }
 
-/// `99991231235959Z`, in seconds since 1970: what a certificate without a meaningful end says (RFC 5280, 4.1.2.5).
-const NO_END: i64 = 253_402_300_799;
+/// The end of the validity of `certificate`, if it has one.
+fn not_after(certificate: &X509Certificate<'_>) -> Option<DateTime<Utc>> {
+    /// `99991231235959Z`, in seconds since 1970: there is no end (RFC 5280, 4.1.2.5).
+    const NO_END: i64 = 253_402_300_799;
+    let seconds = certificate.validity().not_after.timestamp();
+    DateTime::from_timestamp(seconds, 0).filter(|_| seconds < NO_END)
+}
 
-/// Reads a chain, tells `end` when each certificate that must be valid expires, and says what is wrong with it.
-fn chain(text: &str, end: &mut dyn FnMut(DateTime<Utc>)) -> Result<(), &'static str> {
+/// Where a certificate stands in its chain.
+#[derive(PartialEq, Eq)]
+enum Place {
+    First,
+    Issuer,
+    /// Behind others, and issued by itself.
+    Root,
+}
+
+/// Shows each certificate of a chain to `see`, and says what is wrong with the chain.
+fn chain(text: &str, see: &mut dyn FnMut(&X509Certificate<'_>, Place)) -> Result<(), &'static str> {
     let mut issuer: Option<Vec<u8>> = None;
     each(text, &mut |certificate| {
         let own_issuer = certificate.issuer().as_raw();
         let subject = certificate.subject().as_raw();
-        if issuer.as_deref().is_some_and(|issuer| issuer != subject) {
-            return Err(
-                "is out of order: put the certificate itself first, then each one that issued the one before",
-            );
-        }
-        let is_root_behind_others = issuer.is_some() && own_issuer == subject;
-        let seconds = certificate.validity().not_after.timestamp();
-        if !is_root_behind_others && seconds < NO_END {
-            end(DateTime::from_timestamp(seconds, 0)
-                .ok_or("has an expiry that is no date; ask its issuer")?);
-        }
+        let place = match &issuer {
+            None => Place::First,
+            Some(issuer) if issuer != subject => {
+                return Err(
+                    "is out of order: put the certificate itself first, then each one that issued the one before",
+                );
+            }
+            Some(_) if own_issuer == subject => Place::Root,
+            Some(_) => Place::Issuer,
+        };
+        see(certificate, place);
         issuer = Some(own_issuer.to_vec());
         Ok(())
     })

@@ -11,6 +11,7 @@ mod jwt;
 mod key_value;
 mod pem;
 mod postgres;
+mod private_key;
 mod secret_text;
 mod ssh_key;
 mod stored;

@@ -76,9 +76,3 @@ pub(crate) fn blocks(text: &str) -> Result<Vec<Block<'_>>, &'static str> {
 fn delimited<'a>(line: &'a str, start: &str) -> Option<&'a str> {
     line.strip_prefix(start)?.strip_suffix("-----")
 }
-
-/// Whether `der` is exactly one ASN.1 SEQUENCE of definite length, as every PKCS#1, PKCS#8 and SEC 1 key is.
-pub(crate) fn is_one_sequence(der: &[u8]) -> bool {
-    use x509_parser::asn1_rs::{FromDer, Sequence};
-    Sequence::from_der(der).is_ok_and(|(rest, _)| rest.is_empty())
-}

@@ -2,7 +2,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nebula_credential_core::{Credential, CredentialError, CredentialValue, ExposeSecret, SecretString};
 
-use crate::pem::{self, Block};
+use crate::private_key;
 
 /// An SSH key pair, and who signs in with it.
 #[derive(Clone, Credential)]
@@ -117,17 +117,12 @@ struct PrivateKey {
 
 impl PrivateKey {
     fn read(text: &str) -> Result<Self, &'static str> {
-        let mut blocks = pem::blocks(text)?;
-        // OpenSSL writes the curve before an EC key.
-        blocks.retain(|block| block.label != "EC PARAMETERS");
-        let [block] = blocks.as_slice() else {
-            return Err("holds more or less than one key; keep one");
-        };
+        let block = private_key::only_block(text)?;
         if block.label == "OPENSSH PRIVATE KEY" {
             return Self::openssh(&block.der)
                 .ok_or("is no complete key in the OpenSSH format; paste the file unchanged");
         }
-        pem_key(block).map(|is_encrypted| Self {
+        private_key::is_encrypted(&block).map(|is_encrypted| Self {
             is_encrypted,
             public: None,
         })
@@ -158,23 +153,6 @@ impl PrivateKey {
             public: Some(public.to_vec()),
         })
     }
-}
-
-/// Whether the key of a block of PKCS#8, PKCS#1 or SEC 1 is encrypted; an error for what is no such block.
-pub(crate) fn pem_key(block: &Block<'_>) -> Result<bool, &'static str> {
-    let is_encrypted = match block.label {
-        "ENCRYPTED PRIVATE KEY" => true,
-        "PRIVATE KEY" => false,
-        "RSA PRIVATE KEY" | "EC PRIVATE KEY" => block.legacy_encrypted,
-        label if label.contains("PUBLIC KEY") => return Err("is a public key; give the private one"),
-        label if label.contains("CERTIFICATE") => return Err("is a certificate; give the private key"),
-        _ => return Err("is of an unknown kind; use PKCS#8, PKCS#1 (RSA) or SEC 1 (EC)"),
-    };
-    // The cipher of legacy encryption covers the whole body.
-    if !block.legacy_encrypted && !pem::is_one_sequence(&block.der) {
-        return Err("is damaged: its body is not one ASN.1 structure; paste the file unchanged");
-    }
-    Ok(is_encrypted)
 }
 
 /// The key of the line `algorithm base64 [comment]`.

@@ -297,6 +297,55 @@ fn certificate_refuses_other_things_and_says_what_to_do() {
     refused(&credential, "passphrase cannot be empty", &[]);
 }
 
+#[test]
+fn certificate_refuses_the_key_of_another() {
+    let own = [
+        (data!("leaf.pem"), [data!("ec_sec1.pem"), data!("ec_pkcs8.pem")]),
+        (
+            data!("leaf_rsa.pem"),
+            [data!("rsa_pkcs1.pem"), data!("rsa_pkcs8.pem")],
+        ),
+        (
+            data!("leaf_ed25519.pem"),
+            [data!("ed25519_pkcs8.pem"), data!("ed25519_pkcs8.pem")],
+        ),
+    ];
+    for (certificate, _) in own {
+        for (other, keys) in own {
+            for key in keys {
+                let credential = CertificateCredential::new(certificate, key);
+                if certificate == other {
+                    credential.validate().unwrap();
+                } else {
+                    refused(
+                        &credential,
+                        "private_key is not that of the first certificate",
+                        &[inner_line(key)],
+                    );
+                }
+            }
+        }
+    }
+    // Of the same kind, too.
+    for (certificate, key) in [
+        (data!("mid.pem"), data!("ec_sec1.pem")),
+        (data!("mid.pem"), data!("ec_pkcs8.pem")),
+        (data!("leaf_rsa.pem"), data!("rsa_other_pkcs8.pem")),
+    ] {
+        refused(
+            &CertificateCredential::new(certificate, key),
+            "is not that of the first certificate",
+            &[],
+        );
+    }
+    // What does not name its public key, or is encrypted, is taken.
+    for key in [data!("ec_bare_pkcs8.pem"), data!("rsa_pkcs8_encrypted.pem")] {
+        CertificateCredential::new(data!("leaf.pem"), key)
+            .validate()
+            .unwrap();
+    }
+}
+
 /// `text` with a byte changed, dropped or doubled at a place.
 fn damage(text: &str, at: usize, how: u8) -> String {
     let mut bytes = text.as_bytes().to_vec();
