@@ -3,6 +3,7 @@
 pub mod aead;
 pub mod fixture;
 mod race;
+pub mod sqlite;
 mod stats;
 mod table;
 
@@ -33,6 +34,15 @@ impl Bench {
 
     pub(crate) fn rounds(&self) -> Option<usize> {
         self.rounds
+    }
+
+    /// Prints whether something held that is no ratio.
+    pub fn require(&mut self, what: &str, holds: bool) {
+        note(&format!(
+            "Target: {what}: {}.",
+            if holds { "met" } else { "**MISSED**" }
+        ));
+        self.judge(holds);
     }
 
     pub(crate) fn judge(&mut self, met: bool) {

@@ -28,10 +28,13 @@ pub struct Race<'a> {
     comparisons: Vec<Comparison>,
 }
 
+type Prepare<'a> = Box<dyn FnMut() -> Result<()> + 'a>;
 type Work<'a> = Box<dyn FnMut(u64) -> Result<()> + 'a>;
 
 struct Lane<'a> {
     name: String,
+    /// Called before each turn, and not timed.
+    prepare: Prepare<'a>,
     work: Work<'a>,
     /// Calls to a sample.
     batch: u64,
@@ -78,8 +81,19 @@ impl<'a> Race<'a> {
 
     /// Adds a function, which does its work as many times as it is told.
     pub fn lane(&mut self, name: impl Into<String>, work: impl FnMut(u64) -> Result<()> + 'a) -> LaneId {
+        self.lane_after(name, || Ok(()), work)
+    }
+
+    /// Adds a function with something to do before each of its turns, which is not timed.
+    pub fn lane_after(
+        &mut self,
+        name: impl Into<String>,
+        prepare: impl FnMut() -> Result<()> + 'a,
+        work: impl FnMut(u64) -> Result<()> + 'a,
+    ) -> LaneId {
         self.lanes.push(Lane {
             name: name.into(),
+            prepare: Box::new(prepare),
             work: Box::new(work),
             batch: 1,
             samples: 1,
@@ -180,6 +194,7 @@ impl<'a> Race<'a> {
 impl Lane<'_> {
     /// Finds how many calls make a sample; warms caches and branch predictors on the way.
     fn calibrate(&mut self) -> Result<()> {
+        (self.prepare)()?;
         let mut taken = self.time()?;
         while taken < SAMPLE {
             self.batch *= 2;
@@ -191,6 +206,7 @@ impl Lane<'_> {
     }
 
     fn turn(&mut self) -> Result<()> {
+        (self.prepare)()?;
         let mut samples = Vec::with_capacity(self.samples);
         for _ in 0..self.samples {
             samples.push(self.time()?.as_secs_f64() / self.batch as f64);
