@@ -80,6 +80,13 @@ impl Fault {
 }
 
 fn classify(error: &rusqlite::Error, store: &Path) -> CredentialError {
+    // The file shared between processes could not grow, which no other cause makes likely.
+    if error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+    {
+        return full(store);
+    }
     let Some(code) = error.sqlite_error_code() else {
         return match error {
             rusqlite::Error::QueryReturnedMoreThanOneRow
@@ -91,9 +98,7 @@ fn classify(error: &rusqlite::Error, store: &Path) -> CredentialError {
         };
     };
     match code {
-        ErrorCode::DiskFull => CredentialError::storage(format!(
-            "the disk is full; nothing was changed in {store:?}; free some space and try again"
-        )),
+        ErrorCode::DiskFull => full(store),
         ErrorCode::ReadOnly => CredentialError::storage(format!(
             "{store:?} is read-only; remount the file system writable, or run as the owner of the store"
         )),
@@ -120,6 +125,12 @@ fn classify(error: &rusqlite::Error, store: &Path) -> CredentialError {
         ErrorCode::SchemaChanged | ErrorCode::Unknown => newer(store),
         _ => CredentialError::internal("SQLite refused a call of the credential store"),
     }
+}
+
+fn full(store: &Path) -> CredentialError {
+    CredentialError::storage(format!(
+        "the disk is full; nothing was changed in {store:?}; free some space and try again"
+    ))
 }
 
 fn damaged(store: &Path) -> CredentialError {
