@@ -5,7 +5,7 @@
 //! it happens:
 //!
 //! 1. a closure or match arm that binds an error (`map_err(|e| …)`, `Err(e) => …`, `if let Err(e)`)
-//!    and formats it (`format!("… {e}")`, `e.to_string()`);
+//!    and formats it, for an error or for a log (`format!("… {e}")`, `e.to_string()`, `warn!(%e)`);
 //! 2. an argument of a `CredentialError` constructor that formats something called `e`, `err`,
 //!    `error`, `source` or `cause`;
 //! 3. `#[from]`, `#[source]` and `#[error(transparent)]` on a type that is not ours.
@@ -30,7 +30,23 @@ const EXEMPT: &[&str] = &[
 
 const CONSTRUCTOR: &str = "CredentialError::";
 const NAMES: &[&str] = &["e", "err", "error", "source", "cause"];
-const FORMATTERS: &[&str] = &["format", "format_args", "write", "writeln", "panic"];
+const FORMATTERS: &[&str] = &[
+    "format",
+    "format_args",
+    "write",
+    "writeln",
+    "panic",
+    "print",
+    "println",
+    "eprint",
+    "eprintln",
+    "event",
+    "trace",
+    "debug",
+    "info",
+    "warn",
+    "error",
+];
 const OWN: &str = "// tidy: own error";
 
 const REMEDY: &str = "classify the error and say it in our own words; never its text (it may hold a secret)";
@@ -243,9 +259,10 @@ fn mentions(source: &Source, inside: Range<usize>, names: &[&str]) -> bool {
                 .is_some_and(|rest| rest.starts_with(['}', ':']))
         });
         // A bare argument: `, name` or `= name` up to the next comma or the end.
-        let as_argument = code.split(',').skip(1).any(|argument| {
+        let as_argument = code.split(',').any(|argument| {
             let value = argument.rsplit_once('=').map_or(argument, |(_, value)| value);
-            value.trim().trim_start_matches('&') == *name
+            // `%name` and `?name` are how tracing is told to format a value.
+            value.trim().trim_start_matches(['&', '%', '?']) == *name
         });
         in_string || as_argument
     })
