@@ -260,11 +260,9 @@ fn pairs(kek: &[u8; 32], context: &[u8], fresh: &Fresh) -> [Vec<u8>; 2] {
     [payload[..44].to_vec(), wrap[..44].to_vec()]
 }
 
+/// 20,000, or as many as the environment asks for.
 fn draws() -> u32 {
-    std::env::var("NEBULA_HEDGE_DRAWS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(20_000)
+    std::env::var("NEBULA_PROOF_COUNT").map_or(20_000, |count| count.parse().unwrap())
 }
 
 #[test]

@@ -1,18 +1,11 @@
 //! Envelopes: what opens, and that nothing else does.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    reason = "test code"
-)]
-
-mod common;
-
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::{Constant, Row, SUITES, envelope, id, key_file, mutations, passphrase, plain, ring, time};
+use crate::common::{
+    Constant, Row, SUITES, envelope, id, key_file, mutations, passphrase, plain, ring, time,
+};
 use nebula_credential_core::{CredentialError, ErrorKind, Plaintext, Sealed, Version, limits};
 use nebula_credential_crypto::{KeyRing, RingSettings, Sealer, Suite};
 
@@ -109,7 +102,7 @@ fn no_damaged_envelope_and_no_damaged_ring_is_accepted() {
 
 fn ring_with_three_slots() -> KeyRing {
     let ring = ring(Suite::default());
-    common::change(&ring, |draft| {
+    crate::common::change(&ring, |draft| {
         draft.add_slot(&passphrase("one"), time(1))?;
         draft.add_slot(&key_file(2), time(2))?;
         draft.rotate(time(3))
@@ -245,7 +238,7 @@ fn a_key_that_is_not_there_is_named_with_the_remedy() {
 
     let ring = ring(Suite::default());
     let before = ring.to_bytes();
-    common::change(&ring, |draft| draft.rotate(time(5))).unwrap();
+    crate::common::change(&ring, |draft| draft.rotate(time(5))).unwrap();
     let sealed = Sealer::new(ring).seal(row.place(), &plain(b"x")).unwrap();
     let old = Sealer::new(KeyRing::unlock(&before, &key_file(1)).unwrap());
     let error = old.open(row.place(), &sealed).unwrap_err();
@@ -284,7 +277,7 @@ fn rewrapping_changes_the_wrap_part_and_nothing_else() {
         let row = Row::new("db");
         let sealed = sealer.seal(row.place(), &plain(b"secret")).unwrap();
         assert!(sealer.rewrap(row.place(), &sealed).unwrap().is_none());
-        let epoch = common::change(&ring, |draft| draft.rotate(time(5))).unwrap();
+        let epoch = crate::common::change(&ring, |draft| draft.rotate(time(5))).unwrap();
         assert!(sealer.open(row.place(), &sealed).is_ok(), "old epochs still open");
         let rewrapped = sealer.rewrap(row.place(), &sealed).unwrap().unwrap();
         assert_eq!(sealer.epoch_of(&rewrapped).unwrap(), Some(epoch));

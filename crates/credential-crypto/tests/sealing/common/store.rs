@@ -51,6 +51,11 @@ impl MemoryStore {
         self.0.payloads.lock().unwrap().get_mut(&key).unwrap().1 = sealed;
     }
 
+    pub fn purge(&self, id: &CredentialRef) {
+        self.0.heads.lock().unwrap().remove(id);
+        self.0.payloads.lock().unwrap().retain(|(of, _), _| of != id);
+    }
+
     pub fn all(&self) -> Vec<(CredentialRef, VersionHead, Sealed)> {
         let payloads = self.0.payloads.lock().unwrap();
         payloads

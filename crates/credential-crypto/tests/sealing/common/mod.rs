@@ -1,12 +1,5 @@
 //! What the tests share: fixed randomness, cheap protectors, a record, and a store in memory.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "test code; no test file uses all of it"
-)]
-
 pub mod store;
 
 use std::sync::Arc;

@@ -1,0 +1,17 @@
+//! Envelopes, key rings, protectors, the sealing layer and key jobs, through the public interface.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "test code"
+)]
+
+mod common;
+mod envelope;
+mod file;
+mod jobs;
+mod layer;
+mod ring;
