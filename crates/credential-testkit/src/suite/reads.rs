@@ -96,7 +96,7 @@ pub async fn a_head_says_the_same_everywhere(fixture: Fixture) {
             told
         );
         let listed = s.list_all(List::of(name.tenant().clone())).await;
-        assert_eq!(listed, [told.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&told));
         if s.capability.versions {
             assert_eq!(s.versions(&name).await.unwrap().first(), Some(&told.version));
         }
@@ -181,7 +181,7 @@ pub async fn each_version_keeps_its_own_description(fixture: Fixture) {
         let mut put = s.version(&name, version);
         put.version.credential_type = format!("kind-{version}").into();
         put.version.schema_version = [1, 7, u32::MAX][version as usize % 3];
-        put.version.expires_at = (version != 2).then(|| put.version.created_at);
+        put.version.expires_at = (version != 2).then_some(put.version.created_at);
         told.insert(0, put.version.clone());
         s.put(put).await.unwrap();
     }
