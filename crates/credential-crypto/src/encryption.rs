@@ -39,7 +39,7 @@ const OVERHEAD_MAX: usize = HEADER_LEN + 4 + 1 + TYPE_NAME_MAX + SALT_LEN + COMM
 ///
 /// # fn main() -> Result<(), nebula_credential_core::CredentialError> {
 /// let mut key = [0; 32];
-/// getrandom::fill(&mut key).map_err(|_| nebula_credential_core::CredentialError::unavailable("no randomness"))?;
+/// getrandom::fill(&mut key).expect("the system has randomness");
 /// let encryption = CredentialEncryption::new(&key);
 ///
 /// let sealed = encryption.encrypt(b"tok_live_51H8")?;

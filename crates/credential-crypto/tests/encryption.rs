@@ -235,6 +235,33 @@ fn a_newer_format_is_named_as_such() {
     }
 }
 
+/// Bytes and a credential in each suite, under the key 0, 1, …, 31; made by a second
+/// implementation, in Python with `cryptography` and `blake3`, from the documented format alone.
+const GOLDEN: [[&str; 2]; 2] = [
+    [
+        "iU5CTQ0KGgoBAAEBICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8PBiP/JaudEV/DaiN5HoJUDAbxjcK2Am+6dSdzwR1fNZeI+shvSwOJEsFN3+z5FQ5fnK7Q60GjuWLX2oxJmA==",
+        "iU5CTQ0KGgoBAAECAAAAAQNwaW4gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0XFnxLFuH3b3Wz/ixfio9MHoZlEakyFILVNC4a5kAWwLX/fX4e1du2YjVkZUkwbjqARFeAfoigsk2fLmaELX6gQMxc=",
+    ],
+    [
+        "iU5CTQ0KGgoBAAIBICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj/iohMYpwCzanC/h+ZBvxzLM+Nbpp2pNgEBFk7MJzeWugG3VLFCrvSO2G9p0PtmAdATlT7/hVVgJgw+sga8cw==",
+        "iU5CTQ0KGgoBAAICAAAAAQNwaW4gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P4Nn5iYJOzGgs4pQIXeFHgLlu/wXnPHs/AnLG1ldmYd6F845n6CuWR2gGrUama26UWCy1Sgw4C9styI0TCPOuEJmeSY=",
+    ],
+];
+
+#[test]
+fn messages_of_version_1_open_for_ever() {
+    let key = std::array::from_fn(|at| u8::try_from(at).unwrap());
+    let encryption = CredentialEncryption::new(&key);
+    for [bytes, credential] in GOLDEN {
+        assert_eq!(
+            encryption.decrypt(&decode_base64(bytes)).unwrap(),
+            b"attack at dawn"
+        );
+        let pin: Pin = encryption.decrypt_credential(credential).unwrap();
+        assert_eq!(pin.digits, "271828");
+    }
+}
+
 fn encode_base64(bytes: &[u8]) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(bytes)

@@ -47,7 +47,7 @@ pub(crate) enum Subkey {
 }
 
 impl Subkey {
-    /// BLAKE3's derive-key context: fixed, unique, never built from input.
+    /// What sets it apart: fixed, unique, never built from input.
     const fn context(self) -> &'static str {
         match self {
             Self::Ring => "nebula-credential 2026-11 root key to ring key v1",
@@ -59,14 +59,32 @@ impl Subkey {
     }
 }
 
-/// Derives the subkey of `root` for one use into `out`.
-pub(crate) fn subkey(root: &[u8; KEY_LEN], subkey: Subkey, out: &mut [u8; KEY_LEN]) {
-    let mut hasher = blake3::Hasher::new_derive_key(subkey.context());
-    hasher.update(root);
-    let mut reader = hasher.finalize_xof();
-    reader.fill(out);
-    reader.zeroize();
-    hasher.zeroize();
+/// Derives the subkey of `root` for one use into `out`: BLAKE3's derive-key mode, or HKDF-SHA-512 without salt and
+/// with the context as info.
+///
+/// # Errors
+///
+/// Never: the output is shorter than HKDF's limit.
+pub(crate) fn subkey(
+    suite: Suite,
+    root: &[u8; KEY_LEN],
+    subkey: Subkey,
+    out: &mut [u8; KEY_LEN],
+) -> Result<(), CredentialError> {
+    match suite {
+        Suite::Blake3Aes256Gcm => {
+            let mut hasher = blake3::Hasher::new_derive_key(subkey.context());
+            hasher.update(root);
+            let mut reader = hasher.finalize_xof();
+            reader.fill(out);
+            reader.zeroize();
+            hasher.zeroize();
+            Ok(())
+        }
+        Suite::HkdfSha512Aes256Gcm => hkdf::Hkdf::<Sha512>::new(None, root)
+            .expand(subkey.context().as_bytes(), out)
+            .map_err(|_| CredentialError::internal("HKDF output too long")),
+    }
 }
 
 /// What a message is bound to.

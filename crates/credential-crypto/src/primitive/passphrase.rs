@@ -141,10 +141,15 @@ pub fn derive(
 /// Argon2's working memory, wiped on drop: `argon2` itself frees its own as it is.
 struct Memory(Vec<Block>);
 
+/// Blocks of 1 KiB to reserve at the least. glibc keeps freed allocations of up to 32 MiB for the
+/// thread that made them, so that unlocks on several threads would add up after all; larger ones
+/// go back to the system at once. What is reserved and not used takes no memory.
+const RESERVED_BLOCKS: usize = 33 * 1024;
+
 impl Memory {
     fn allocate(blocks: usize) -> Result<Self, CredentialError> {
         let mut memory = Vec::new();
-        memory.try_reserve_exact(blocks).map_err(|_| {
+        memory.try_reserve_exact(blocks.max(RESERVED_BLOCKS)).map_err(|_| {
             CredentialError::unlock_failed(
                 "not enough memory for the passphrase's Argon2 parameters; free some, or unlock on a larger machine",
             )
@@ -157,7 +162,8 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         for block in &mut self.0 {
-            block.zeroize();
+            // As a slice: an array is wiped word by word.
+            block.as_mut().zeroize();
         }
     }
 }

@@ -7,7 +7,9 @@ pub enum Suite {
     /// BLAKE3 and AES-256-GCM: the default.
     #[default]
     Blake3Aes256Gcm,
-    /// HKDF-SHA-512 (RFC 5869) and AES-256-GCM, for those who must use approved algorithms only.
+    /// HKDF-SHA-512 (RFC 5869) and AES-256-GCM: what seals is made of NIST-approved algorithms only.
+    ///
+    /// In both suites Argon2id stretches passphrases, and BLAKE3 hedges the random source and sums up files.
     HkdfSha512Aes256Gcm,
 }
 
