@@ -136,6 +136,11 @@ impl PostgresCredential {
                 "names several hosts; name one, or store it as a connection_string credential",
             ));
         }
+        let database = parts.path.strip_prefix('/').unwrap_or_default();
+        if database.contains('/') {
+            // Some parsers resolve `.` and `..` between slashes.
+            return Err(flaw("has a '/' in its database; write it as %2F, or remove it"));
+        }
         let (host, port) = uri::split_host(parts.hosts).map_err(flaw)?;
         let (username, password) = match parts.userinfo.unwrap_or_default().split_once(':') {
             Some((_, password)) if password.contains(':') => {
@@ -150,7 +155,7 @@ impl PostgresCredential {
         let mut username = text(username)?;
         let mut password = text(password)?;
         let host = text(host)?;
-        let database = text(parts.path.strip_prefix('/').unwrap_or_default())?;
+        let database = text(database)?;
         let Parameters { ssl_mode, timeout } = Parameters::read(parts.query).map_err(flaw)?;
         let credential = Self {
             host: host.to_string(),

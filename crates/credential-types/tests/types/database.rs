@@ -131,6 +131,8 @@ fn postgres_refuses_urls_it_cannot_keep_and_says_what_to_do() {
         ("postgres://u:hunter2@[::1/x", "without ']'"),
         ("postgres://u:hunter2@[db]/x", "no IPv6 address between"),
         ("postgres://u:hunter2@[::1]x/x", "text behind the ']'"),
+        ("postgres://u:hunter2@db/./x", "'/' in its database"),
+        ("postgres://u:hunter2@db/x/", "'/' in its database"),
         // Each character that ends a part early when it stands raw in a password.
         ("postgres://u:hunter@2@db/x", "write '@' as %40"),
         ("postgres://u:hunter/2@db/x", "write '@' as %40"),
@@ -289,8 +291,15 @@ proptest! {
     /// Whatever we take from a URL, the `url` crate takes the same host, user, password and database from it.
     #[test]
     fn a_url_we_take_reads_alike_elsewhere(
-        text in "postgres(ql)?://([a-z%@:/?#.0-9\\[\\]&=\\\\]{0,6}:[a-z%@:/?#.0-9é\\\\]{0,8}@)?[a-z0-9.:@\\[\\]\\\\]{1,10}/[a-z/.%0-9]{0,8}(\\?sslmode=require)?"
+        changes in prop::collection::vec((any::<prop::sample::Index>(), "[a-z0-9é@:/?#%&=.,;\\[\\]\\\\ ]{0,2}", 0..2_usize), 0..3),
     ) {
+        let mut text: Vec<char> = "postgres://us%65r:p%C3%A9.w@db.example:5433/or%20ders?sslmode=require".chars().collect();
+        for (index, put, drop) in changes {
+            // Behind the scheme: with another scheme, other rules hold.
+            let at = "postgres://".len() + index.index(text.len() - "postgres://".len());
+            text.splice(at..(at + drop).min(text.len()), put.chars());
+        }
+        let text = String::from_iter(text);
         let Ok(db) = PostgresCredential::from_connection_string(&text) else { return Ok(()) };
         let url = Url::parse(&text).unwrap();
         let decoded = |part: &str| percent_decode_str(part).decode_utf8().unwrap().into_owned();
@@ -298,6 +307,7 @@ proptest! {
         prop_assert_eq!(decoded(url.password().unwrap_or_default()), db.password.as_str());
         prop_assert_eq!(decoded(url.host_str().unwrap()), db.host.as_str());
         prop_assert_eq!(url.port().unwrap_or(5432), db.port);
+        prop_assert_eq!(decoded(url.path().strip_prefix('/').unwrap()), db.database.as_str());
     }
 
     #[test]
