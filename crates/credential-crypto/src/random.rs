@@ -9,7 +9,7 @@ use polyval::Polyval;
 use polyval::universal_hash::UniversalHash;
 use zeroize::Zeroize;
 
-use crate::primitive::{KEY_LEN, SALT_LEN, Subkey, subkey};
+use crate::primitive::{KEY_LEN, SALT_LEN, Subkey, Suite, subkey};
 
 /// A source of random bytes.
 ///
@@ -160,8 +160,8 @@ impl HedgeKey {
     pub fn derive(root: &[u8; KEY_LEN]) -> Result<Self, CredentialError> {
         let derive = |which| {
             LockedKey::init(|out| {
-                subkey(root, which, out);
-                Ok(())
+                // No part of the format, hence the same in every suite.
+                subkey(Suite::Blake3Aes256Gcm, root, which, out)
             })
         };
         Ok(Self {

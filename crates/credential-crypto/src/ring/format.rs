@@ -300,7 +300,7 @@ fn seal_box(
     let mut salt = [0; SALT_LEN];
     entropy.fill(&mut salt)?;
     let mut derived = Zeroizing::new([0; KEY_LEN]);
-    subkey(root.expose(), key, &mut derived);
+    subkey(suite, root.expose(), key, &mut derived)?;
     let sealed = seal_in_place(suite, label, &derived, &salt, &Aad::new(context), plain)?;
     out.extend_from_slice(&salt);
     out.extend_from_slice(&sealed.commitment);
@@ -327,7 +327,7 @@ fn open_box(
     let (salt, commitment, ciphertext, tag) = fields().map_err(|_| CredentialError::Tampered)?;
     let mut plain = Zeroizing::new(ciphertext.to_vec());
     let mut derived = Zeroizing::new([0; KEY_LEN]);
-    subkey(root.expose(), key, &mut derived);
+    subkey(suite, root.expose(), key, &mut derived)?;
     open_in_place(
         suite,
         label,
