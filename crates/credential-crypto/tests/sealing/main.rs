@@ -12,6 +12,9 @@
 mod common;
 mod envelope;
 mod file;
+mod golden;
 mod jobs;
 mod layer;
+mod reader;
 mod ring;
+mod two_keys;
