@@ -35,7 +35,7 @@ PRAGMA temp_store = MEMORY;
 PRAGMA mmap_size = 0;
 PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 0;
-PRAGMA journal_size_limit = 4194304;
+PRAGMA journal_size_limit = 16777216;
 ";
 
 /// What a connection is for.

@@ -5,9 +5,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
 /// Tasks that wait in memory. Each may hold a payload of 1 MiB.
 const CAPACITY: usize = 64;
+
+/// How long the thread looks for another task before it sleeps. Those who write in a row ask again within the time it
+/// takes to wake them, some 20 µs where idle cores halt; a sleep would cost them as much once more. It gives way to
+/// whoever else wants the core.
+const LINGER: Duration = Duration::from_micros(50);
 
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
@@ -58,6 +64,7 @@ impl<T> Queue<T> {
     /// The next task; blocks the thread until there is one. `None` when the queue is closed and empty.
     pub(crate) fn pop(&self) -> Option<T> {
         let mut state = self.lock();
+        let since = Instant::now();
         loop {
             if let Some(task) = state.tasks.pop_front() {
                 let waker = state.grant();
@@ -68,7 +75,13 @@ impl<T> Queue<T> {
             if state.closed {
                 return None;
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if since.elapsed() < LINGER {
+                drop(state);
+                std::thread::yield_now();
+                state = self.lock();
+            } else {
+                state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
         }
     }
 
