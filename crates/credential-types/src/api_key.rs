@@ -80,12 +80,13 @@ fn check_endpoint(endpoint: &str) -> Result<(), CredentialError> {
     };
     let is_loopback =
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    match parts.scheme {
-        "https" => {}
-        "http" if is_loopback => {}
-        _ => {
-            return bad("must use https (http only to a loopback address); the key could be read on the way");
-        }
+    let is_private = match parts.scheme.to_ascii_lowercase().as_str() {
+        "https" => true,
+        "http" => is_loopback,
+        _ => false,
+    };
+    if !is_private {
+        return bad("must use https (http only to a loopback address); the key could be read on the way");
     }
     let names = parts.query.into_iter().flat_map(|query| query.split('&'));
     if names

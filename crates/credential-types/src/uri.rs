@@ -28,6 +28,10 @@ pub(crate) fn split(url: &str) -> Result<Parts<'_>, &'static str> {
     if !crate::text::is_unbroken(url) {
         return Err("has a space, line break or control character; remove it, or percent-encode it");
     }
+    if url.contains('\\') {
+        // To a browser it is a '/', and ends the host.
+        return Err("has a '\\'; write it as %5C");
+    }
     if !percents_are_whole(url) {
         return Err("has a '%' without two hexadecimal digits behind it; write '%' itself as %25");
     }

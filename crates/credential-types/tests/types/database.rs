@@ -320,6 +320,26 @@ proptest! {
         }
     }
 
+    /// The redacted form of a URL names the host that the `url` crate, and a browser, go to.
+    #[test]
+    fn the_redacted_form_names_the_same_host(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), "[a-z0-9é@:/?#%&=.,;\\[\\]\\\\ ]{0,2}", 0..2_usize), 0..3),
+    ) {
+        let start = "https://".len();
+        let mut text: Vec<char> = "https://us%65r:pw@db.example:8443/a/b?c=d&e".chars().collect();
+        for (index, put, drop) in changes {
+            let at = start + index.index(text.len() - start);
+            text.splice(at..(at + drop).min(text.len()), put.chars());
+        }
+        let credential = ConnectionStringCredential::new(String::from_iter(&text));
+        if let (Ok(()), Ok(url)) = (credential.validate(), Url::parse(credential.url.expose_secret())) {
+            let shown = credential.redacted().replace("[REDACTED]@", "");
+            let shown = Url::parse(&shown).unwrap();
+            prop_assert_eq!((url.host(), url.port(), url.path()), (shown.host(), shown.port(), shown.path()));
+            prop_assert_eq!((shown.username(), shown.password()), ("", None));
+        }
+    }
+
     /// However the parts are spelled, the redacted form holds neither user nor password.
     #[test]
     fn the_redacted_form_never_holds_the_password(
@@ -402,6 +422,7 @@ fn connection_strings_that_read_two_ways_are_refused() {
         ("postgres://u:hun/ter2@db/x", "write '@' as %40"),
         ("postgres://u:hun/ter2/x", "a port that is not a number"),
         ("postgres://u:hun#ter2@db/x", "write it as %23"),
+        ("https://db\\@ter2/x", "write it as %5C"),
         (
             "sqlserver://db:1433;user=sa;password=hunter2",
             "a port that is not a number",
