@@ -63,7 +63,15 @@ const OVERHEAD_MAX: usize = HEADER_LEN + 4 + 1 + TYPE_NAME_MAX + SALT_LEN + COMM
 /// | … | ciphertext |
 /// | 16 | tag |
 ///
-/// Everything before the salt is the context that the commitment covers.
+/// Everything before the salt is the context. With `info = 07 ‖ context`, the AES key (32 bytes),
+/// nonce (12) and commitment (32) follow each other in the output of
+///
+/// - suite 1: BLAKE3 keyed with the caller's key, over `salt ‖ info`;
+/// - suite 2: HKDF-SHA-512 of the caller's key with that salt and, as info,
+///   `"nebula-credential message key v1" ‖ info`;
+///
+/// and the ciphertext is AES-256-GCM without associated data. A reader compares the commitment,
+/// in constant time, before it deciphers.
 pub struct CredentialEncryption {
     /// An error of the machine, kept because [`new`](Self::new) has no way to return it.
     keys: Result<Keys, CredentialError>,
