@@ -105,7 +105,7 @@ pub(crate) fn open_in_place(
     )
 }
 
-/// [`seal_in_place`] with the library named.
+/// `seal_in_place` with the library named.
 pub fn seal_in_place_with(
     backend: Backend,
     suite: Suite,
@@ -136,7 +136,7 @@ pub fn seal_in_place_with(
     ))
 }
 
-/// [`open_in_place`] with the library named.
+/// `open_in_place` with the library named.
 #[expect(clippy::too_many_arguments, reason = "each is a field of the sealed form")]
 pub fn open_in_place_with(
     backend: Backend,
