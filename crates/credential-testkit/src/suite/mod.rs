@@ -154,13 +154,21 @@ impl fmt::Debug for Property {
 /// Takes something to call for a fresh, empty store: `Fn() -> impl Future<Output = Fixture>`, such as the name of an
 /// `async fn`. Attributes given first go to every test.
 ///
-/// ```ignore
+/// ```
+/// # async fn fixture() -> nebula_credential_testkit::Fixture { unreachable!("not without a server") }
 /// nebula_credential_testkit::conformance!(#[ignore = "needs a server"] fixture);
+/// # fn main() {}
 /// ```
 #[macro_export]
 macro_rules! conformance {
-    ($(#[$attribute:meta])* $fixture:expr) => {
-        $crate::__properties! { tests [$(#[$attribute])*] [$fixture] }
+    (@with [$($attributes:tt)*] #[$attribute:meta] $($rest:tt)+) => {
+        $crate::conformance! { @with [$($attributes)* #[$attribute]] $($rest)+ }
+    };
+    (@with $attributes:tt $fixture:expr) => {
+        $crate::__properties! { tests $attributes [$fixture] }
+    };
+    ($($fixture:tt)+) => {
+        $crate::conformance! { @with [] $($fixture)+ }
     };
 }
 

@@ -1,5 +1,3 @@
-//! A whole store to begin from: in memory, with versions and compare-and-set. What it cannot do, its capability says.
-
 use std::collections::BTreeMap;
 
 use nebula_credential_core::{
@@ -11,6 +9,7 @@ type Answer<T> = Result<T, CredentialError>;
 /// A credential, and its versions, newest first: none after a purge, when only its last number still counts.
 type Entry = (RecordHead, Vec<(VersionHead, Sealed)>);
 
+/// A whole store to begin from: in memory, with versions and compare-and-set. What it cannot do, its capability says.
 /// Each operation takes the lock once, so each is one step.
 #[derive(Default)]
 pub struct ShelfStore(tokio::sync::Mutex<BTreeMap<CredentialRef, Entry>>);
