@@ -25,5 +25,8 @@ pub use ring::{
 };
 pub use sealer::Sealer;
 
+#[doc = include_str!("../FORMAT.md")]
+pub mod format {}
+
 #[doc(hidden)]
 pub mod hazmat;

@@ -181,8 +181,10 @@ fn a_broken_random_source_never_repeats_a_key_with_a_nonce() {
         .ok()
         .and_then(|count| count.parse().ok())
         .unwrap_or(20_000);
-    let mut settings = RingSettings::default();
-    settings.entropy = Some(Arc::new(Constant(7)));
+    let settings = RingSettings {
+        entropy: Some(Arc::new(Constant(7))),
+        ..RingSettings::default()
+    };
     let sealer = Sealer::new(KeyRing::create_with(settings, &key_file(1), time(0)).unwrap());
     let row = Row::new("db");
     // The commitment is derived with the key and the nonce, from the same inputs: where they repeat, it repeats.

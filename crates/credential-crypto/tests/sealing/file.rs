@@ -167,8 +167,10 @@ fn a_new_root_makes_other_processes_open_the_ring_again() {
 #[test]
 fn a_ring_may_use_approved_algorithms_only() {
     let scratch = tempfile::tempdir().unwrap();
-    let mut settings = RingSettings::default();
-    settings.suite = Suite::HkdfSha512Aes256Gcm;
+    let settings = RingSettings {
+        suite: Suite::HkdfSha512Aes256Gcm,
+        ..RingSettings::default()
+    };
     let dir = scratch.path().join("s");
     KeyRingFile::create_with(settings, &dir, &key_file(1), time(0)).unwrap();
     let file = KeyRingFile::open(&dir, &key_file(1)).unwrap();

@@ -288,7 +288,7 @@ async fn re_encryption_survives_a_rewrap_beside_it() {
     let sealer = Sealer::new(ring.clone());
     let first = AtomicUsize::new(0);
     store.before_rewrite(move |store, op| {
-        if first.fetch_add(1, Ordering::Relaxed) % 2 == 0 {
+        if first.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             let (id, version, sealed): (_, _, Sealed) = store
                 .all()
                 .into_iter()

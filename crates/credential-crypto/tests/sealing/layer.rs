@@ -83,7 +83,10 @@ async fn what_carries_no_payload_passes_through() {
     let page = call(&mut stack, list).await.unwrap().into_page().unwrap();
     assert_eq!(page.items.len(), 1);
     let versions = call(&mut stack, Op::Versions(row.id.clone())).await.unwrap();
-    assert_eq!(versions.into_versions().unwrap(), [row.version.clone()]);
+    assert_eq!(
+        versions.into_versions().unwrap(),
+        std::slice::from_ref(&row.version)
+    );
     let update = Op::Update(Update {
         id: row.id.clone(),
         tags: None,

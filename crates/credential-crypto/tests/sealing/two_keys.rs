@@ -22,7 +22,7 @@ fn multiply(left: u128, right: u128) -> u128 {
             product ^= power;
         }
         let carry = power & 1;
-        power = power >> 1 ^ carry * (0xE1 << 120);
+        power = (power >> 1) ^ (carry * (0xE1 << 120));
     }
     product
 }
@@ -65,7 +65,7 @@ fn craft(pairs: [Pair; 2], aad: &[u8], length: usize) -> (Vec<u8>, [u8; 16]) {
         (encrypt([0; 16]), encrypt(counter))
     });
     let aad_blocks = blocks(aad);
-    let lengths = (aad.len() as u128 * 8) << 64 | length as u128 * 8;
+    let lengths = ((aad.len() as u128 * 8) << 64) | (length as u128 * 8);
     let tag = |ciphertext: &[u128], (hash, mask): (u128, u128)| {
         let all = aad_blocks.iter().chain(ciphertext);
         let sum = all.fold(0, |sum, block| multiply(sum ^ block, hash));
@@ -295,7 +295,7 @@ fn the_forge_is_right_in_all_else() {
     let forge = Forge::new(&ring);
     let (dek, wrap_salt) = (random::<32>(), random::<32>());
     let (pair, commitment) = forge.derive(PAYLOAD, &dek, &forge.salt, &forge.bound);
-    let mut padded = [0; 256];
+    let padded = [0; 256];
     let (payload, tag) = seal_gcm(&pair, &[], &padded);
     let reference = forge.reference(1);
     let (pair, wrap_commitment) = forge.derive(DEK_WRAP, &forge.ring.keys[&1], &wrap_salt, &reference);

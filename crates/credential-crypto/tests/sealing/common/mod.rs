@@ -41,10 +41,10 @@ impl Entropy for Counted {
 }
 
 pub fn counted(suite: Suite) -> RingSettings {
-    let mut settings = RingSettings::default();
-    settings.suite = suite;
-    settings.entropy = Some(Arc::new(Counted::default()));
-    settings
+    RingSettings {
+        suite,
+        entropy: Some(Arc::new(Counted::default())),
+    }
 }
 
 /// 2026-01-01T00:00:00Z and some seconds.
@@ -61,8 +61,10 @@ pub fn passphrase(text: &str) -> Passphrase {
 }
 
 pub fn ring(suite: Suite) -> KeyRing {
-    let mut settings = RingSettings::default();
-    settings.suite = suite;
+    let settings = RingSettings {
+        suite,
+        ..RingSettings::default()
+    };
     KeyRing::create_with(settings, &key_file(1), time(0)).unwrap()
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use nebula_credential_core::{
     Capability, CredentialError, CredentialRef, Delete, DeleteMode, Get, List, OpContext, Page, Put, Record,
-    RecordHead, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Selector, StoreHandle, Tags, Update,
+    RecordHead, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Selector, StoreHandle, Update,
     Version, VersionHead,
 };
 
@@ -121,7 +121,7 @@ impl SecretStore for MemoryStore {
             created_at: old.map_or(op.version.created_at, |head| head.created_at),
             updated_at: ctx.now(),
             deleted_at: None,
-            tags: op.tags.unwrap_or_else(Tags::new),
+            tags: op.tags.unwrap_or_default(),
         };
         heads.insert(op.id.clone(), head.clone());
         let key = (op.id, op.version.version);
