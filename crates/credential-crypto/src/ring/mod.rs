@@ -233,13 +233,16 @@ impl KeyRing {
         let Some(source) = &self.0.source else {
             return Ok(false);
         };
+        if source()? == self.state().bytes {
+            return Ok(false);
+        }
+        // Read again under the lock: a change by this process may have come between, and what was read be old.
+        let _one_at_a_time = self.changing();
         let bytes = source()?;
         let current = self.state();
         if bytes == current.bytes {
-            return Ok(false);
+            return Ok(true);
         }
-        let _one_at_a_time = self.changing();
-        let current = self.state();
         let next = current.follow(&bytes)?;
         if next.outside.id != current.outside.id || next.outside.generation < current.outside.generation {
             return Err(CredentialError::invalid_state(

@@ -115,6 +115,40 @@ fn changes_of_many_handles_at_once_all_last() {
     assert_eq!((status.generation, status.epochs.len()), (21, 21));
 }
 
+/// A seal that reads the file just before a rotation must not take its own process's newer ring for a forgery.
+#[test]
+fn sealing_beside_rotation_in_one_process_and_in_another_never_fails() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("s");
+    let one = KeyRingFile::create(&dir, &key_file(1), time(0)).unwrap();
+    let two = KeyRingFile::open(&dir, &key_file(1)).unwrap();
+    let row = Row::new("db");
+    let sealed: Vec<_> = std::thread::scope(|scope| {
+        let workers: Vec<_> = [&one, &two, &one, &two]
+            .map(|file| {
+                let (sealer, row) = (Sealer::new(file.ring().clone()), row.clone());
+                scope.spawn(move || {
+                    let seal = |_| sealer.seal(row.place(), &plain(b"x")).unwrap();
+                    (0..300).map(seal).collect::<Vec<_>>()
+                })
+            })
+            .into_iter()
+            .collect();
+        for second in 0..20 {
+            one.update(|draft| draft.rotate(time(second))).unwrap();
+        }
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    let again = KeyRingFile::open(&dir, &key_file(1)).unwrap();
+    let sealer = Sealer::new(again.ring().clone());
+    for sealed in &sealed {
+        sealer.open(row.place(), sealed).unwrap();
+    }
+}
+
 #[test]
 fn a_ring_in_a_file_changes_through_the_file_only() {
     let scratch = tempfile::tempdir().unwrap();
