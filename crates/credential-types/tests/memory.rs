@@ -26,16 +26,44 @@ fn secret(canary: &Canary) -> Zeroizing<String> {
     Zeroizing::new(canary.secret())
 }
 
-/// Every way a value is taken here.
-fn live<C: Credential>(credential: &C) {
-    credential.validate().unwrap();
-    let _ = (credential.expires_at(), credential.redact());
-    let stored = encode_credential(credential, limits::SECRET_BYTES_MAX).unwrap();
-    decode_credential::<C>(&stored, C::schema_version())
-        .unwrap()
-        .validate()
-        .unwrap();
-    C::from_value(credential.to_value().unwrap()).map(drop).unwrap();
+struct Scan(LeakHunter);
+
+impl Scan {
+    fn copies(&self) -> usize {
+        self.0.search_memory().unwrap().len()
+    }
+
+    /// `action` leaves no copy behind, of which there are `live`. Memory is searched at once: the next allocation may
+    /// hide what is left.
+    fn leaves<T>(&self, live: usize, what: &str, action: impl FnOnce() -> T) {
+        drop(action());
+        let found = self.copies();
+        assert!(found <= live, "{what}: {live} copies live, {found} found");
+    }
+
+    /// No way a value is taken here leaves a copy behind, nor does the value itself.
+    fn lives<C: Credential>(&self, what: &str, make: impl Fn() -> C, own: impl Fn(&C)) {
+        self.leaves(0, what, &make);
+        let credential = make();
+        let live = self.copies();
+        assert!(live > 0, "{what}: the search finds a live one");
+        self.leaves(live, what, || credential.validate().unwrap());
+        self.leaves(live, what, || (credential.expires_at(), credential.redact()));
+        self.leaves(live, what, || {
+            encode_credential(&credential, limits::SECRET_BYTES_MAX).unwrap()
+        });
+        self.leaves(live, what, || {
+            C::from_value(credential.to_value().unwrap()).map(drop).unwrap()
+        });
+        self.leaves(live, what, || own(&credential));
+        let stored = encode_credential(&credential, limits::SECRET_BYTES_MAX).unwrap();
+        drop(credential);
+        let live = self.copies();
+        self.leaves(live, what, || {
+            decode_credential::<C>(&stored, C::schema_version()).unwrap()
+        });
+        self.leaves(0, what, || stored);
+    }
 }
 
 fn postgres(canary: &Canary) -> PostgresCredential {
@@ -52,10 +80,11 @@ fn postgres(canary: &Canary) -> PostgresCredential {
     }
 }
 
-/// A PKCS#8 block whose body is one SEQUENCE with the canary in it.
+/// A PKCS#8 block whose body is one SEQUENCE of three canaries: small buffers are soon written over.
 fn private_key(canary: &Canary) -> SecretString {
     use base64::Engine as _;
-    let content = Zeroizing::new(canary.secret_bytes());
+    let canary = Zeroizing::new(canary.secret_bytes());
+    let content = Zeroizing::new(canary.repeat(3));
     let mut der = Zeroizing::new(Vec::with_capacity(2 + content.len()));
     der.extend_from_slice(&[0x30, u8::try_from(content.len()).unwrap()]);
     der.extend_from_slice(&content);
@@ -71,75 +100,66 @@ fn private_key(canary: &Canary) -> SecretString {
 #[test]
 fn nothing_is_left() {
     let (plain, hostile, bytes) = (Canary::text(), Canary::hostile(), Canary::bytes());
-    let hunter = LeakHunter::new()
-        .hunt("plain", &plain)
-        .hunt("hostile", &hostile)
-        .hunt("bytes", &bytes);
-    let search = || hunter.search_memory().unwrap();
-    let finds_nothing = |after: &str| {
-        let found = search();
-        assert!(found.is_empty(), "after {after}: {found:?}");
-    };
+    // One for each canary: a search takes as long as there are canaries.
+    let text = Scan(LeakHunter::new().hunt("plain", &plain));
+    let odd = Scan(LeakHunter::new().hunt("hostile", &hostile));
+    let key = Scan(LeakHunter::new().hunt("bytes", &bytes));
+    let both = Scan(LeakHunter::new().hunt("hostile", &hostile).hunt("bytes", &bytes));
 
     // The controls: each form this crate makes is found while it lives.
     let header = BasicCredential::new("", secret(&plain).as_str()).authorization();
-    assert!(!search().is_empty(), "the base64 of a header");
+    assert!(text.copies() > 0, "the base64 of a header");
     drop(header);
     let url = postgres(&hostile).connection_string();
-    assert!(!search().is_empty(), "a percent-encoded URL");
+    assert!(odd.copies() > 0, "a percent-encoded URL");
     drop(url);
-    let key = private_key(&bytes);
-    assert!(!search().is_empty(), "a key in PEM");
-    drop(key);
-    finds_nothing("the controls");
 
-    let key = ApiKeyCredential {
+    let api_key = || ApiKeyCredential {
         api_key: plain.secret(),
         endpoint: "https://api.example.com/?a=b".to_owned(),
     };
-    live(&key);
-    drop((key.bearer(), key.clone(), key));
-    finds_nothing("an API key");
-
-    let basic = BasicCredential::new("alice", secret(&plain).as_str());
-    live(&basic);
-    drop((basic.authorization(), basic));
-    let bearer = BearerCredential::new(secret(&plain).as_str());
-    live(&bearer);
-    drop((bearer.authorization(), bearer));
-    finds_nothing("a user name with a password, and a bearer token");
-
-    live(&SecretTextCredential::new(secret(&hostile).as_str()));
-    live(
-        &KeyValueCredential::new()
-            .with("a", secret(&hostile).as_str())
-            .with("b", secret(&plain).as_str()),
+    text.lives("an API key", api_key, |key| drop((key.bearer(), key.clone())));
+    let basic = || BasicCredential::new("alice", secret(&plain).as_str());
+    text.lives("a user name and password", basic, |basic| {
+        drop(basic.authorization())
+    });
+    let bearer = || BearerCredential::new(secret(&plain).as_str());
+    text.lives("a bearer token", bearer, |bearer| drop(bearer.authorization()));
+    odd.lives(
+        "a text",
+        || SecretTextCredential::new(secret(&hostile).as_str()),
+        |_| {},
     );
-    finds_nothing("texts");
+    let values = || {
+        KeyValueCredential::new()
+            .with("a", secret(&hostile).as_str())
+            .with("b", secret(&plain).as_str())
+    };
+    odd.lives("key and value", values, |_| {});
 
     // {"alg":"ES256"} . {"exp":2000000000} . the canary
-    let jwt = JwtCredential::new(join(&[
-        "eyJhbGciOiJFUzI1NiJ9.eyJleHAiOjIwMDAwMDAwMDB9.",
-        &secret(&plain),
-    ]));
-    live(&jwt);
-    drop((jwt.authorization(), jwt));
-    finds_nothing("a JWT");
+    let jwt = || {
+        JwtCredential::new(join(&[
+            "eyJhbGciOiJFUzI1NiJ9.eyJleHAiOjIwMDAwMDAwMDB9.",
+            &secret(&plain),
+        ]))
+    };
+    text.lives("a JWT", jwt, |jwt| drop(jwt.authorization()));
 
-    let url = ConnectionStringCredential::new(join(&[
-        "amqp://u:",
-        &secret(&plain),
-        "@mq/?token=",
-        &secret(&plain),
-    ]));
-    live(&url);
-    assert!(url.redacted().ends_with("token=[REDACTED]"));
-    drop(url);
-    finds_nothing("a connection string");
+    let url = || {
+        let (password, token) = (secret(&plain), secret(&plain));
+        ConnectionStringCredential::new(join(&["amqp://u:", &password, "@mq/?token=", &token]))
+    };
+    text.lives("a connection string", url, |url| {
+        assert!(url.redacted().ends_with("token=[REDACTED]"));
+    });
 
-    live(&postgres(&hostile));
-    finds_nothing("PostgreSQL");
-    {
+    odd.lives(
+        "PostgreSQL",
+        || postgres(&hostile),
+        |postgres| drop(postgres.connection_string()),
+    );
+    odd.leaves(0, "a PostgreSQL URL that is refused late", || {
         let mut url = postgres(&hostile).connection_string();
         // The buffer has room for more than this, so it is not moved.
         let mode = url.find("?sslmode").unwrap();
@@ -147,10 +167,9 @@ fn nothing_is_left() {
         url.push_str("?sslmode=open");
         let refused = PostgresCredential::from_connection_string(&url).map(drop);
         assert!(matches!(refused, Err(CredentialError::Parse(_))));
-    }
-    finds_nothing("a PostgreSQL URL that was refused late");
+    });
 
-    live(&AwsCredential {
+    let aws = || AwsCredential {
         access_key_id: plain.secret(),
         secret_access_key: plain.secret(),
         session_token: Some(plain.secret()),
@@ -158,29 +177,31 @@ fn nothing_is_left() {
         role_arn: None,
         external_id: Some(plain.secret()),
         expires_at: None,
-    });
-    finds_nothing("AWS");
+    };
+    text.lives("AWS", aws, |_| {});
 
-    live(&SshKeyCredential::new(private_key(&bytes)));
-    live(&CertificateCredential::new(
-        include_str!("types/data/leaf.pem"),
-        private_key(&bytes),
-    ));
-    finds_nothing("private keys");
-
-    let composite = CompositeCredential::new().add("db", postgres(&hostile)).add(
-        "inner",
-        CompositeCredential::new().add("key", SshKeyCredential::new(private_key(&bytes))),
+    key.lives(
+        "an SSH key",
+        || SshKeyCredential::new(private_key(&bytes)),
+        |_| {},
     );
-    live(&composite);
-    let stored = encode_credential(&composite, limits::SECRET_BYTES_MAX).unwrap();
-    let read: CompositeCredential = decode_credential(&stored, 1).unwrap();
-    read.get::<PostgresCredential>("db").map(drop).unwrap();
-    read.get::<CompositeCredential>("inner")
-        .unwrap()
-        .get::<SshKeyCredential>("key")
-        .map(drop)
-        .unwrap();
-    drop((composite, stored, read));
-    finds_nothing("a composite");
+    let certificate = || CertificateCredential::new(include_str!("types/data/leaf.pem"), private_key(&bytes));
+    key.lives("a certificate", certificate, |_| {});
+
+    let composite = || {
+        let inner = CompositeCredential::new().add("key", SshKeyCredential::new(private_key(&bytes)));
+        CompositeCredential::new()
+            .add("db", postgres(&hostile))
+            .add("inner", inner)
+    };
+    both.lives("a composite", composite, |composite| {
+        let stored = encode_credential(composite, limits::SECRET_BYTES_MAX).unwrap();
+        let read: CompositeCredential = decode_credential(&stored, 1).unwrap();
+        read.get::<PostgresCredential>("db").map(drop).unwrap();
+        read.get::<CompositeCredential>("inner")
+            .unwrap()
+            .get::<SshKeyCredential>("key")
+            .map(drop)
+            .unwrap();
+    });
 }
