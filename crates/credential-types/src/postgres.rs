@@ -43,7 +43,7 @@ pub struct PostgresCredential {
     pub connection_timeout: u64,
 }
 
-/// What a URL that does not say gets: the numbers of the pool settings are those of the overview of this project.
+/// What a URL that does not say gets. 5432 is PostgreSQL's own; the others are choices of this library.
 const PORT: u16 = 5432;
 const MAX_CONNECTIONS: u32 = 10;
 const MIN_CONNECTIONS: u32 = 1;
@@ -86,7 +86,8 @@ const ELSEWHERE: &[&str] = &[
 ];
 
 impl PostgresCredential {
-    /// The URL of the database, in the form libpq and every driver reads.
+    /// The URL of the database, in the form libpq reads and other drivers follow; some of them know fewer modes of
+    /// `sslmode`.
     ///
     /// It holds the password and is wiped on drop; `&credential.connection_string()` goes where a `&str` is asked
     /// for. The pool sizes are not in it; the timeout is, where it is not the usual 30 seconds.

@@ -53,7 +53,7 @@ impl Scan {
             encode_credential(&credential, limits::SECRET_BYTES_MAX).unwrap()
         });
         self.leaves(live, what, || {
-            C::from_value(credential.to_value().unwrap()).map(drop).unwrap()
+            C::from_value(credential.to_value().unwrap()).map(drop).unwrap();
         });
         self.leaves(live, what, || own(&credential));
         let stored = encode_credential(&credential, limits::SECRET_BYTES_MAX).unwrap();
