@@ -253,15 +253,25 @@ pub async fn an_abandoned_deletion_is_never_half_done(fixture: Fixture) {
     for polls in 0..6 {
         let name = id(&format!("db-{polls}"));
         s.fill(&name, 3).await;
-        let before = s.picture(&name).await;
+        let kept = s.kept(&name).await;
         let delete = removal(&name, DeleteMode::Purge);
         poll_and_drop(s.delete(delete), polls).await;
-        // It may have been done, be undone, or still go on: ask until it is one or the other for good.
+        // It may have been done, not be done, or still go on: each answer is about all of it or about nothing.
+        match s.get(&name).await {
+            Ok(record) => whole(&record),
+            absent => absent.absent(),
+        }
+        if s.capability.versions {
+            match s.versions(&name).await {
+                Ok(versions) => assert_eq!(versions.len(), kept.len(), "some versions are gone"),
+                absent => absent.absent(),
+            }
+        }
         match s.purge(&name).await {
             Ok(()) => {}
             absent => absent.absent(),
         }
-        assert_ne!(s.picture(&name).await, before);
+        s.head(&name).await.absent();
         let next = Put {
             precondition: Precondition::None,
             ..s.version(&name, 4)

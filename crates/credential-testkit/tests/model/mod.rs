@@ -13,6 +13,8 @@ use nebula_credential_core::{
 
 type Answer<T> = Result<T, CredentialError>;
 
+const MOST: u32 = 20;
+
 /// A mistake. `None` is a correct store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mistake {
@@ -62,6 +64,27 @@ pub enum Mistake {
     Volatile,
     StaleSecondHandle,
     HalfDropped,
+    HalfDeleted,
+    PurgeIsSoft,
+    AnyTagMatches,
+    ListsDeleted,
+    FiltersAfterPaging,
+    WritesInTwoSteps,
+    UpdateClearsTags,
+    IgnoresOtherPreconditions,
+    PhaseIsLost,
+    CutsNames,
+    TrimsPayloads,
+    CutsPayloads,
+    AbsentIsUnavailable,
+    ListForgetsTags,
+    VersionsOldestFirst,
+    OneDescriptionForAll,
+    CapabilityWanders,
+    ScopeBlind,
+    RewriteChecksThenWrites,
+    BusyIsAnError,
+    PlainIsRefused,
 }
 
 struct Kept {
@@ -141,6 +164,12 @@ impl Model {
                 };
                 part(id.tenant().as_str(), "any", &joined)
             }
+            Mistake::ScopeBlind => part(id.tenant().as_str(), "any", id.name().as_str()),
+            Mistake::CutsNames => part(
+                id.tenant().as_str(),
+                id.scope().as_str(),
+                id.name().as_str().get(..127).unwrap_or(id.name().as_str()),
+            ),
             _ => id.clone(),
         }
     }
@@ -163,7 +192,12 @@ impl Model {
         let found = entries
             .get(&key)
             .filter(|entry| entry.live() || deleted_too && !entry.kept.is_empty());
-        let entry = found.ok_or_else(|| absent(&op.id))?;
+        let entry = found.ok_or_else(|| {
+            if self.is(Mistake::AbsentIsUnavailable) {
+                return CredentialError::unavailable("nothing came back");
+            }
+            absent(&op.id)
+        })?;
         let wanted = op.version.resolve(entry.head.latest);
         let newest = entry.kept.values().next_back();
         let kept = entry.kept.get(&wanted).ok_or_else(|| {
@@ -178,10 +212,37 @@ impl Model {
         };
         let head = RecordHead {
             id: op.id.clone(),
-            version: kept.head.clone(),
+            version: match newest {
+                Some(newest) if self.is(Mistake::OneDescriptionForAll) => VersionHead {
+                    version: wanted,
+                    ..newest.head.clone()
+                },
+                _ => kept.head.clone(),
+            },
             ..entry.head.clone()
         };
         Ok(Record { head, payload })
+    }
+
+    /// Purges the oldest version alone; was it the last?
+    fn purges_one(&self, id: &CredentialRef) -> Answer<bool> {
+        let mut entries = self.entries();
+        let found = entries.get_mut(id).filter(|entry| !entry.kept.is_empty());
+        let entry = found.ok_or_else(|| absent(id))?;
+        entry.kept.pop_first();
+        Ok(entry.kept.is_empty())
+    }
+
+    fn payload(&self, payload: &Sealed) -> Sealed {
+        let Some(bytes) = payload.as_envelope() else {
+            return payload.clone();
+        };
+        let bytes = match self.mistake {
+            Mistake::TrimsPayloads => bytes.trim_ascii_end(),
+            Mistake::CutsPayloads => bytes.get(..65_536).unwrap_or(bytes),
+            _ => bytes,
+        };
+        Sealed::envelope(bytes).unwrap_or_else(|_| payload.clone())
     }
 
     /// What must hold, and the head before, if the credential is live.
@@ -211,6 +272,11 @@ impl Model {
         head.created_at = self.time(head.created_at);
         let mut entries = self.entries();
         let old = entries.remove(&self.key(&op.id));
+        if self.is(Mistake::WritesInTwoSteps) {
+            drop(entries);
+            std::thread::sleep(Duration::from_micros(300));
+            entries = self.entries();
+        }
         let old_tags = old
             .as_ref()
             .map(|entry| entry.head.tags.clone())
@@ -219,6 +285,7 @@ impl Model {
             Mistake::TagsAreLost if op.tags.is_none() => head.tags = Tags::new(),
             Mistake::TagsSurviveDeletion if op.tags.is_none() => head.tags = old_tags,
             Mistake::ServerClock => head.updated_at += Duration::from_secs(3),
+            Mistake::PhaseIsLost => head.phase = nebula_credential_core::Phase::Active,
             Mistake::CreatedMoves => head.created_at = head.version.created_at,
             Mistake::TrimsTags => {
                 let trimmed: Vec<_> = head.tags.iter().map(|(key, value)| (key, value.trim())).collect();
@@ -236,14 +303,14 @@ impl Model {
             number,
             Kept {
                 head: head.version.clone(),
-                payload: op.payload.clone(),
+                payload: self.payload(&op.payload),
                 token,
             },
         );
         let most = match self.mistake {
             Mistake::NeverDrops => usize::MAX,
             Mistake::KeepsZero => op.keep_versions as usize,
-            _ => op.keep_versions.clamp(1, self.capability().max_versions) as usize,
+            _ => op.keep_versions.clamp(1, MOST) as usize,
         };
         while kept.len() > most {
             if self.is(Mistake::DropsTheNewest) && kept.len() > 2 {
@@ -265,6 +332,16 @@ impl Model {
 
     /// The whole of a put, as one step.
     fn store(&self, ctx: &OpContext, op: &Put<Sealed>) -> Answer<RecordHead> {
+        if self.is(Mistake::PlainIsRefused) {
+            op.payload.require_envelope()?;
+        }
+        if self.is(Mistake::BusyIsAnError) {
+            let busy = |_| CredentialError::unavailable("somebody else writes");
+            let _one_step = self.disk.writing.try_lock().map_err(busy)?;
+            std::thread::sleep(Duration::from_millis(1));
+            let live = self.check(op)?;
+            return Ok(self.write(ctx, op, live.as_ref()));
+        }
         let _one_step = self.disk.writing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(head) = self.repeated(op) {
             return Ok(head);
@@ -322,8 +399,12 @@ impl SecretStore for Model {
     fn capability(&self) -> Capability {
         Capability {
             max_sealed_bytes: 70_000,
-            max_versions: 20,
-            encrypts_at_rest: self.encrypts,
+            max_versions: if self.is(Mistake::CapabilityWanders) && !self.entries().is_empty() {
+                21
+            } else {
+                MOST
+            },
+            encrypts_at_rest: self.encrypts || self.is(Mistake::PlainIsRefused),
             ..Capability::ALL
         }
     }
@@ -408,6 +489,17 @@ impl SecretStore for Model {
                 found,
             });
         }
+        if self.is(Mistake::RewriteChecksThenWrites) {
+            drop(entries);
+            std::thread::sleep(Duration::from_millis(2));
+            let mut entries = self.entries();
+            let kept = entries
+                .get_mut(&op.id)
+                .and_then(|entry| entry.kept.get_mut(&number));
+            kept.into_iter()
+                .for_each(|kept| kept.payload = op.payload.clone());
+            return Ok(());
+        }
         kept.payload = op.payload;
         if self.is(Mistake::RewriteDates) {
             entry.head.updated_at = ctx.now();
@@ -421,8 +513,15 @@ impl SecretStore for Model {
             .get_mut(&self.key(&op.id))
             .filter(|entry| entry.live())
             .ok_or_else(|| absent(&op.id))?;
-        op.precondition.check(&op.id, Some(entry.head.latest), true)?;
-        entry.head.tags = op.tags.unwrap_or_else(|| entry.head.tags.clone());
+        if !self.is(Mistake::IgnoresOtherPreconditions) {
+            op.precondition.check(&op.id, Some(entry.head.latest), true)?;
+        }
+        let old_tags = if self.is(Mistake::UpdateClearsTags) {
+            Tags::new()
+        } else {
+            entry.head.tags.clone()
+        };
+        entry.head.tags = op.tags.unwrap_or(old_tags);
         entry.head.phase = op.phase.unwrap_or(entry.head.phase);
         entry.head.updated_at = ctx.now();
         Ok(RecordHead {
@@ -432,14 +531,23 @@ impl SecretStore for Model {
     }
 
     async fn delete(&self, ctx: &OpContext, op: Delete) -> Answer<()> {
+        while self.is(Mistake::HalfDeleted) && op.mode == DeleteMode::Purge {
+            if self.purges_one(&op.id)? {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
         let mut entries = self.entries();
         let found = entries
             .get_mut(&self.key(&op.id))
             .filter(|entry| !entry.kept.is_empty());
         let entry = found.ok_or_else(|| absent(&op.id))?;
-        op.precondition
-            .check(&op.id, Some(entry.head.latest), entry.live())?;
+        if !self.is(Mistake::IgnoresOtherPreconditions) {
+            op.precondition
+                .check(&op.id, Some(entry.head.latest), entry.live())?;
+        }
         match op.mode {
+            DeleteMode::Purge if self.is(Mistake::PurgeIsSoft) => entry.head.deleted_at = Some(ctx.now()),
             DeleteMode::Purge => entry.kept.clear(),
             DeleteMode::Soft if !entry.live() && !self.is(Mistake::DeletesTwice) => {
                 return Err(absent(&op.id));
@@ -518,6 +626,23 @@ impl SecretStore for Model {
                     return Ok(Page::default());
                 }
             }
+            Mistake::AnyTagMatches => {
+                let wanted = std::mem::take(&mut op.tags);
+                let any = |tags: &Tags| wanted.iter().any(|(key, value)| tags.get(key) == Some(value));
+                heads.retain(|head| wanted.is_empty() || any(&head.tags));
+            }
+            Mistake::ListsDeleted => op.include_deleted = true,
+            Mistake::ListForgetsTags => heads.iter_mut().for_each(|head| head.tags = Tags::new()),
+            Mistake::FiltersAfterPaging => {
+                let plain = List {
+                    limit: op.limit,
+                    after: op.after.clone(),
+                    ..List::of(op.tenant.clone())
+                };
+                let mut page = Page::select(&plain, heads.into_iter());
+                page.items.retain(|head| op.matches(head));
+                return Ok(page);
+            }
             _ => {}
         }
         let mut page = Page::select(&op, heads.into_iter());
@@ -536,7 +661,12 @@ impl SecretStore for Model {
             .get(&self.key(&id))
             .filter(|entry| entry.live())
             .ok_or_else(|| absent(&id))?;
-        Ok(entry.kept.values().rev().map(|kept| kept.head.clone()).collect())
+        let newest_first = entry.kept.values().rev().map(|kept| kept.head.clone());
+        let mut versions: Vec<_> = newest_first.collect();
+        if self.is(Mistake::VersionsOldestFirst) {
+            versions.reverse();
+        }
+        Ok(versions)
     }
 
     async fn scan(&self, _: &OpContext, op: Scan) -> Answer<ScanPage<Sealed>> {
