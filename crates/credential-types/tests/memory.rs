@@ -118,13 +118,17 @@ fn nothing_is_left() {
         api_key: plain.secret(),
         endpoint: "https://api.example.com/?a=b".to_owned(),
     };
-    text.lives("an API key", api_key, |key| drop((key.bearer(), key.clone())));
+    text.lives("an API key", api_key, |key| {
+        drop((key.bearer(), key.clone()));
+    });
     let basic = || BasicCredential::new("alice", secret(&plain).as_str());
     text.lives("a user name and password", basic, |basic| {
-        drop(basic.authorization())
+        drop(basic.authorization());
     });
     let bearer = || BearerCredential::new(secret(&plain).as_str());
-    text.lives("a bearer token", bearer, |bearer| drop(bearer.authorization()));
+    text.lives("a bearer token", bearer, |bearer| {
+        drop(bearer.authorization());
+    });
     odd.lives(
         "a text",
         || SecretTextCredential::new(secret(&hostile).as_str()),
@@ -144,7 +148,9 @@ fn nothing_is_left() {
             &secret(&plain),
         ]))
     };
-    text.lives("a JWT", jwt, |jwt| drop(jwt.authorization()));
+    text.lives("a JWT", jwt, |jwt| {
+        drop(jwt.authorization());
+    });
 
     let url = || {
         let (password, token) = (secret(&plain), secret(&plain));
