@@ -26,7 +26,7 @@ struct Proof {
 const PROOFS: &[Proof] = &[
     Proof {
         name: "crash",
-        shows: "a writer killed at a random place loses no acknowledged write, and the store opens at once",
+        shows: "a manager killed at a random place loses no acknowledged write, and the store opens in under a second",
         cargo: &[
             "test",
             "--package=nebula-credential",
@@ -39,15 +39,45 @@ const PROOFS: &[Proof] = &[
         figures: &["kills: "],
     },
     Proof {
+        name: "crash-store",
+        shows: "a killed writer of the local store loses nothing it acknowledged",
+        cargo: &[
+            "test",
+            "--package=nebula-credential-provider-local",
+            "--test=processes",
+            "a_killed_writer",
+            "--",
+            "--nocapture",
+        ],
+        environment: &[("NEBULA_KILL_CYCLES", "1000")],
+        figures: &["test result: ok. 1 passed"],
+    },
+    Proof {
         name: "crash-files",
         shows: "a writer killed while it replaces a file leaves the old or the new content, whole",
         cargo: &[
             "test",
             "--package=nebula-credential-fs",
             "--test=processes",
-            "killed_writer",
+            "a_killed_writer",
+            "--",
+            "--nocapture",
         ],
         environment: &[("NEBULA_FS_KILLS", "1000")],
+        figures: &["test result: ok. 1 passed"],
+    },
+    Proof {
+        name: "increments",
+        shows: "four processes that increment one record lose no increment: 2,000 each",
+        cargo: &[
+            "test",
+            "--package=nebula-credential-provider-local",
+            "--test=processes",
+            "increments_of_four_processes",
+            "--",
+            "--nocapture",
+        ],
+        environment: &[("NEBULA_PROOF_COUNT", "2000")],
         figures: &["test result: ok. 1 passed"],
     },
     Proof {
@@ -61,8 +91,35 @@ const PROOFS: &[Proof] = &[
             "--",
             "--nocapture",
         ],
-        environment: &[("NEBULA_HEDGE_DRAWS", "100000")],
+        environment: &[("NEBULA_PROOF_COUNT", "100000")],
         figures: &["distinct (key, nonce) pairs"],
+    },
+    Proof {
+        name: "random-envelopes",
+        shows: "nor does it in whole envelopes",
+        cargo: &[
+            "test",
+            "--package=nebula-credential-crypto",
+            "--test=sealing",
+            "a_broken_random_source",
+            "--",
+            "--nocapture",
+        ],
+        environment: &[("NEBULA_PROOF_COUNT", "100000")],
+        figures: &["under a constant random source"],
+    },
+    Proof {
+        name: "two-keys",
+        shows: "no message crafted to open under two keys opens under the second",
+        cargo: &[
+            "test",
+            "--package=nebula-credential-crypto",
+            "--test=primitive_salamander",
+            "--",
+            "--nocapture",
+        ],
+        environment: &[("NEBULA_PROOF_COUNT", "1000")],
+        figures: &["crafted"],
     },
     Proof {
         name: "fuzz",
@@ -75,13 +132,13 @@ const PROOFS: &[Proof] = &[
 
 pub(crate) fn list() -> Result<bool> {
     for proof in PROOFS {
-        println!("{:12} {}", proof.name, proof.shows);
+        println!("{:17} {}", proof.name, proof.shows);
         let environment = proof
             .environment
             .iter()
             .map(|(name, value)| format!("{name}={value} "));
         println!(
-            "{:12} {}cargo {}",
+            "{:17} {}cargo {}",
             "",
             environment.collect::<String>(),
             proof.cargo.join(" ")
@@ -158,5 +215,47 @@ mod tests {
         };
         assert!(is_figure(&proof, "test crash ... kills: 5, lost: 0"));
         assert!(!is_figure(&proof, "test crash ... ok"));
+    }
+
+    #[test]
+    fn every_test_that_is_a_proof_exists() {
+        let metadata = Metadata::load().unwrap();
+        let value = |proof: &Proof, flag: &str| {
+            proof
+                .cargo
+                .iter()
+                .find_map(|argument| argument.strip_prefix(flag))
+                .map(str::to_owned)
+        };
+        for proof in PROOFS.iter().filter(|proof| proof.cargo.first() == Some(&"test")) {
+            let package = value(proof, "--package=").unwrap();
+            let package = metadata
+                .packages
+                .iter()
+                .find(|other| other.name == package)
+                .unwrap();
+            let test = package
+                .folder()
+                .join("tests")
+                .join(value(proof, "--test=").unwrap());
+            let mut files = process::files(&test, "rs").unwrap();
+            files.extend(
+                [test.with_extension("rs")]
+                    .into_iter()
+                    .filter(|file| file.is_file()),
+            );
+            let text: String = files.iter().map(|file| process::read(file).unwrap()).collect();
+            let filter = proof.cargo[3];
+            assert!(
+                filter == "--" || text.contains(&format!("fn {filter}")),
+                "{}: {filter}",
+                proof.name
+            );
+            assert!(
+                text.contains(proof.environment[0].0),
+                "{}: nothing reads its count",
+                proof.name
+            );
+        }
     }
 }
