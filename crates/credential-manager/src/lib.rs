@@ -2,6 +2,7 @@
 
 mod blocking;
 mod builder;
+mod change;
 mod context;
 mod keys;
 mod maintenance;
@@ -9,6 +10,7 @@ mod manager;
 mod metadata;
 mod paths;
 mod raw;
+mod read;
 mod stack;
 mod store;
 
