@@ -24,9 +24,10 @@ pub struct Capability {
     pub multi_process: bool,
     /// Encrypts at rest itself, so that it may hold provider-managed values.
     pub encrypts_at_rest: bool,
-    /// Longest sealed payload, in bytes.
+    /// Longest sealed payload, in bytes: from 1 KiB to [`SEALED_BYTES_MAX`](limits::SEALED_BYTES_MAX).
     pub max_sealed_bytes: usize,
-    /// Most versions it keeps of one credential.
+    /// Most versions it keeps of one credential: 1 without `versions`, at most
+    /// [`VERSIONS_MAX`](limits::VERSIONS_MAX).
     pub max_versions: u32,
 }
 

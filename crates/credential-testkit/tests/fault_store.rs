@@ -1,5 +1,10 @@
 //! What is scripted happens, once or always, and everything else passes through untouched.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test asks of its own stores must not fail"
+)]
+
 #[allow(
     dead_code,
     unreachable_pub,

@@ -6,7 +6,8 @@ use nebula_credential_core::{
 };
 
 use super::Fixture;
-use super::subject::{Refused as _, Subject, bytes, change, envelope, id, number, payload, tags, whole};
+use super::subject::{Subject, bytes, change, envelope, id, number, payload, tags, whole};
+use super::verdict::Refused as _;
 
 /// An update changes tags or phase, each alone or both, and nothing else. Without the capability it is `Unsupported`.
 pub async fn an_update_changes_only_what_it_names(fixture: Fixture) {

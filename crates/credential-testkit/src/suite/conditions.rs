@@ -3,7 +3,8 @@
 use nebula_credential_core::{Delete, DeleteMode, IdempotencyToken, Precondition, Put, Tags, Update};
 
 use super::Fixture;
-use super::subject::{Refused as _, Subject, bytes, change, id, number, payload, removal, tags, whole};
+use super::subject::{Subject, bytes, change, id, number, payload, removal, tags, whole};
+use super::verdict::Refused as _;
 
 const fn if_version(version: u32) -> Precondition {
     match nebula_credential_core::Version::new(version) {

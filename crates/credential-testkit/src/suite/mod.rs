@@ -18,6 +18,7 @@ mod reads;
 mod removal;
 mod subject;
 mod together;
+mod verdict;
 
 use std::any::Any;
 use std::fmt;

@@ -3,7 +3,8 @@
 use nebula_credential_core::{CredentialError, Phase, Plaintext, Put, Rewrite, Sealed, limits};
 
 use super::Fixture;
-use super::subject::{Refused as _, Subject, change, envelope, id, number, payload, tags, whole};
+use super::subject::{Subject, change, envelope, id, number, payload, tags, whole};
+use super::verdict::Refused as _;
 
 /// A credential begins with version 1; any other number is a conflict, and nothing is stored.
 pub async fn the_first_version_is_one(fixture: Fixture) {

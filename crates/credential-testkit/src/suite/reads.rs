@@ -5,9 +5,8 @@ use nebula_credential_core::{
 };
 
 use super::Fixture;
-use super::subject::{
-    Refused as _, Subject, bytes, change, envelope, id, number, payload, removal, tags, whole,
-};
+use super::subject::{Subject, bytes, change, envelope, id, number, payload, removal, tags, whole};
+use super::verdict::Refused as _;
 
 /// Payloads come back byte for byte: none, one, all 256 values, text that means something elsewhere, many.
 pub async fn a_value_is_read_back_byte_for_byte(fixture: Fixture) {

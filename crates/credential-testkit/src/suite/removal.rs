@@ -3,7 +3,8 @@
 use nebula_credential_core::{DeleteMode, List, Phase, Precondition, Put, Restore, Selector};
 
 use super::Fixture;
-use super::subject::{Refused as _, Subject, change, id, names, number, poll_and_drop, removal, tags, whole};
+use super::subject::{Subject, change, id, names, number, poll_and_drop, removal, tags, whole};
+use super::verdict::Refused as _;
 
 /// A store without `soft_delete` refuses to hide and to restore, and leaves the credential as it is.
 async fn unsupported(s: &Subject) -> bool {

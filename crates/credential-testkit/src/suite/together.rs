@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 
 use super::Fixture;
 use super::subject::{
-    Answer, Refused as _, Subject, bytes, change, envelope, id, names, number, payload, poll_and_drop, tags,
-    whole,
+    Answer, Subject, bytes, change, envelope, id, names, number, payload, poll_and_drop, tags, whole,
 };
+use super::verdict::Refused as _;
 
 /// How many race.
 const RACERS: usize = 8;
