@@ -148,3 +148,75 @@ pub(crate) fn newer(store: &Path) -> CredentialError {
         "{store:?} was written by a newer version; upgrade this program"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use nebula_credential_core::{ErrorKind, Retryability};
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn fault(code: i32) -> Fault {
+        Fault::Sql(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(code),
+            Some("hunter2".to_owned()),
+        ))
+    }
+
+    #[test]
+    fn every_code_becomes_words_of_ours_with_a_remedy() {
+        let store = Path::new("/srv/secrets/store.db");
+        for code in 1..=28 {
+            let error = fault(code).classify(store);
+            let text = error.to_string();
+            assert!(
+                !text.contains("hunter2") && !text.to_lowercase().contains("error code"),
+                "{code}: {text}"
+            );
+            assert!(
+                text.contains(';') || error.kind() == ErrorKind::Internal,
+                "{code}: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_happened_decides_the_kind() {
+        let store = Path::new("/srv/secrets/store.db");
+        let kinds = [
+            (ffi::SQLITE_FULL, ErrorKind::Storage, "disk is full"),
+            (ffi::SQLITE_IOERR_SHMSIZE, ErrorKind::Storage, "disk is full"),
+            (ffi::SQLITE_READONLY, ErrorKind::Storage, "read-only"),
+            (ffi::SQLITE_CORRUPT, ErrorKind::Storage, "backup"),
+            (
+                ffi::SQLITE_NOTADB,
+                ErrorKind::UnsupportedFormat,
+                "not a credential store",
+            ),
+            (ffi::SQLITE_BUSY, ErrorKind::Unavailable, "locked"),
+            (ffi::SQLITE_IOERR_READ, ErrorKind::Storage, "I/O error"),
+            (ffi::SQLITE_CANTOPEN, ErrorKind::Storage, "ulimit -n"),
+        ];
+        for (code, kind, words) in kinds {
+            let error = fault(code).classify(store);
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+            let transient = matches!(error.retryability(), Retryability::Transient { .. });
+            assert_eq!(transient, kind == ErrorKind::Unavailable, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_commit_that_could_not_be_synced_is_in_doubt_and_one_that_found_no_room_is_not() {
+        let store = Path::new("/srv/secrets/store.db");
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_WRITE] {
+            assert!(fault(code).poisons());
+            assert!(fault(code).classify_commit(store).is_outcome_unknown());
+        }
+        assert_eq!(
+            fault(ffi::SQLITE_FULL).classify_commit(store).kind(),
+            ErrorKind::Storage
+        );
+        assert!(!fault(ffi::SQLITE_BUSY).poisons());
+    }
+}

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::error::Fault;
 use crate::read::sql;
-use crate::row::{HEAD_COLUMNS, JOINED, RECORD, record_head};
+use crate::row::{HEAD_COLUMNS, JOINED, RECORD, micros, record_head};
 
 /// Rows one step looks at, below 100 µs of work.
 const STEP: usize = 128;
@@ -52,9 +52,24 @@ sql!(
     ORDER
 );
 
+// Few expire soon: found by the index of expiry and sorted. Many: the order of names is the shorter way.
+sql!(
+    EXPIRING,
+    "SELECT ",
+    RECORD,
+    ", scope, name FROM record INDEXED BY record_expiry WHERE tenant = ?1 AND expires_at <= ?4 AND (scope, name) >= (?2, ?3)",
+    ORDER
+);
+sql!(
+    EXPIRING_COUNT,
+    "SELECT count(*) FROM (SELECT 1 FROM record INDEXED BY record_expiry WHERE tenant = ?1 AND expires_at <= ?2 LIMIT ?3)"
+);
+
 /// A list on its way.
 pub(crate) struct Listing {
     op: List,
+    /// Found out in the first step.
+    few_expire: Option<bool>,
     /// Where the next step begins.
     from: (String, String),
     items: Vec<RecordHead>,
@@ -85,6 +100,7 @@ impl Listing {
         Self {
             items: Vec::new(),
             scope: None,
+            few_expire: None,
             from,
             op,
         }
@@ -102,23 +118,31 @@ impl Listing {
             return Ok(Step::Done(self.page(false)));
         }
         let (tenant, scope, name) = (self.op.tenant.clone(), self.from.0.clone(), self.from.1.clone());
+        let few_expire = self.few_expire(conn)?;
         let tag = self.op.tags.iter().next();
-        let text = match (&tag, &self.op.scope) {
-            (None, None) => &*ALL,
-            (None, Some(_)) => &*SCOPE,
-            (Some(_), None) => &*TAGGED,
-            (Some(_), Some(_)) => &*TAGGED_SCOPE,
-        };
-        let mut statement = conn.prepare_cached(text)?;
-        let mut rows = match tag {
-            None => statement.query([tenant.as_str(), &scope, &name])?,
-            Some((key, value)) => statement.query([tenant.as_str(), &scope, &name, key, value])?,
-        };
+        let (mut statement, mut rows);
+        match (tag, few_expire, &self.op.scope) {
+            (None, Some(end), _) => {
+                statement = conn.prepare_cached(&EXPIRING)?;
+                rows = statement.query(params![tenant.as_str(), scope, name, end])?;
+            }
+            (None, None, one) => {
+                statement = conn.prepare_cached(if one.is_some() { &SCOPE } else { &ALL })?;
+                rows = statement.query([tenant.as_str(), &scope, &name])?;
+            }
+            (Some((key, value)), _, one) => {
+                statement = conn.prepare_cached(if one.is_some() { &TAGGED_SCOPE } else { &TAGGED })?;
+                rows = statement.query([tenant.as_str(), &scope, &name, key, value])?;
+            }
+        }
         for _ in 0..STEP {
             let Some(row) = rows.next()? else {
                 return Ok(Step::Done(self.page(false)));
             };
             let (scope, name) = (text_of(row, HEAD_COLUMNS)?, text_of(row, HEAD_COLUMNS + 1)?);
+            if self.op.scope.as_ref().is_some_and(|one| one.as_str() != scope) {
+                return Ok(Step::Done(self.page(false)));
+            }
             if let Some(prefix) = &self.op.prefix
                 && !name.starts_with(prefix.as_str())
             {
@@ -139,6 +163,27 @@ impl Listing {
         Ok(Step::More)
     }
 
+    /// The end asked for, if so few expire before it that looking at those is the shortest way.
+    fn few_expire(&mut self, conn: &Connection) -> Result<Option<i64>, Fault> {
+        let end = self
+            .op
+            .expires_before
+            .map(micros)
+            .filter(|_| self.op.tags.is_empty());
+        let Some(end) = end else { return Ok(None) };
+        let few = match self.few_expire {
+            Some(known) => known,
+            None => {
+                let enough = i64::try_from(STEP).unwrap_or(i64::MAX);
+                let found: i64 = conn
+                    .prepare_cached(&EXPIRING_COUNT)?
+                    .query_one(params![self.op.tenant.as_str(), end, enough], |row| row.get(0))?;
+                *self.few_expire.insert(found < enough)
+            }
+        };
+        Ok(few.then_some(end))
+    }
+
     /// The filters that need no decoding.
     fn may_match(&self, row: &Row<'_>) -> Result<bool, Fault> {
         if !self.op.include_deleted && row.get::<_, Option<i64>>(4)?.is_some() {
@@ -148,7 +193,7 @@ impl Listing {
             return Ok(true);
         };
         let expires: Option<i64> = row.get(HEAD_COLUMNS - 1)?;
-        Ok(expires.is_some_and(|at| at <= end.timestamp_micros()))
+        Ok(expires.is_some_and(|at| at <= micros(end)))
     }
 
     fn decode(&mut self, row: &Row<'_>, scope: &str, name: &str) -> Result<RecordHead, Fault> {
@@ -261,5 +306,49 @@ impl Scanning {
             items: std::mem::take(&mut self.items),
             next: self.after.take().filter(|_| more),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{MIGRATIONS, migrate};
+
+    /// How SQLite runs `text`.
+    fn plan(conn: &Connection, text: &str) -> String {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+        let mut rows = statement.raw_query();
+        let mut lines = Vec::new();
+        while let Some(row) = rows.next().unwrap() {
+            lines.push(row.get::<_, String>(3).unwrap());
+        }
+        lines.join("; ")
+    }
+
+    #[test]
+    fn pages_come_in_order_from_an_index_and_nothing_is_sorted_or_scanned() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, MIGRATIONS, 0).unwrap();
+        for text in [&ALL, &SCOPE, &TAGGED, &TAGGED_SCOPE] {
+            let plan = plan(&conn, text);
+            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{plan}");
+        }
+        let tagged = plan(&conn, &TAGGED);
+        assert!(
+            tagged.contains("SEARCH tag USING PRIMARY KEY (tenant=? AND key=? AND value=?"),
+            "{tagged}"
+        );
+        let expiring = plan(&conn, &EXPIRING);
+        assert!(
+            expiring.contains("USING INDEX record_expiry (tenant=? AND expires_at<?)"),
+            "{expiring}"
+        );
+        let scan = plan(&conn, &SCAN);
+        assert!(!scan.contains("TEMP B-TREE"), "{scan}");
+        assert!(scan.contains("SEARCH r USING PRIMARY KEY"), "{scan}");
+        assert!(
+            scan.contains("SEARCH v USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            "{scan}"
+        );
     }
 }

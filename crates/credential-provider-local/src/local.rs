@@ -370,3 +370,54 @@ impl SecretStore for LocalStorage {
         self.read_in_steps(move |conn| scanning.step(conn)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn finish<F: Future>(future: F) -> F::Output {
+        let mut future = std::pin::pin!(future);
+        loop {
+            match future
+                .as_mut()
+                .poll(&mut Context::from_waker(std::task::Waker::noop()))
+            {
+                Poll::Ready(done) => return done,
+                Poll::Pending => std::thread::yield_now(),
+            }
+        }
+    }
+
+    #[test]
+    fn the_thread_ends_with_the_last_clone() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStorage::new(dir.path().join("secrets"));
+        finish(store.open()).unwrap();
+        let shared = Arc::downgrade(&store.0.shared);
+        let clone = store.clone();
+        drop(store);
+        assert_eq!(finish(clone.generation()).unwrap(), 0);
+        drop(clone);
+        let start = Instant::now();
+        while shared.strong_count() > 0 {
+            assert!(start.elapsed() < Duration::from_secs(5), "the thread still runs");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_dies_leaves_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStorage::new(dir.path().join("secrets"));
+        let shared = &store.0.shared;
+        let died: Result<(), _> = finish(shared.submit(|_, _| panic!("as a bug would")));
+        assert!(died.unwrap_err().is_outcome_unknown());
+        let after: Result<(), _> = finish(shared.submit(|_, _| Ok(())));
+        assert_eq!(
+            after.unwrap_err().kind(),
+            nebula_credential_core::ErrorKind::Unavailable
+        );
+    }
+}

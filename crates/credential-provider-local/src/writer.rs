@@ -8,10 +8,10 @@ use crate::error::Fault;
 use crate::home::{Home, Role};
 use crate::schema::MIGRATIONS;
 
-/// Frames (4 KiB pages) in the log before it is written back when nobody waits.
+/// Frames (4 KiB pages) in the log that are not written back yet, before they are when nobody waits.
 const IDLE_FRAMES: i32 = 1000;
-/// Frames before it is written back whoever waits.
-const BUSY_FRAMES: i32 = 4000;
+/// Frames in the log before it is written back whoever waits, so that it is used anew: 16 MiB.
+const FULL_FRAMES: i32 = 4000;
 /// Changes between two looks at the length of the log.
 const LOOK_EVERY: u32 = 64;
 
@@ -59,13 +59,13 @@ impl Writer {
         let Ok((frames, done)) = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::NOOP) else {
             return;
         };
-        let waiting = frames.saturating_sub(done);
-        if waiting >= BUSY_FRAMES {
-            // Only a log that is written back whole is used anew. Under the lock, nobody makes it longer meanwhile.
+        if frames >= FULL_FRAMES && done < frames {
+            // A log is used anew only when it was written back whole, which never happens while another process makes it
+            // longer. Under the lock, nobody does.
             if let Ok(_lock) = home.lock_writer() {
                 let _ = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE);
             }
-        } else if idle && waiting >= IDLE_FRAMES {
+        } else if idle && frames.saturating_sub(done) >= IDLE_FRAMES {
             let _ = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE);
         }
     }

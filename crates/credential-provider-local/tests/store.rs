@@ -5,7 +5,7 @@ mod common;
 use common::{delete, envelope, get, get_version, head, id, put, put_of, scratch, time, version, wait};
 use nebula_credential_core::{
     CredentialError, DeleteMode, ErrorKind, IdempotencyToken, List, OpContext, Plaintext, Precondition,
-    Restore, Rewrite, Scan, Sealed, SecretStore, Selector, Tags, TenantId, Update, limits,
+    Restore, Rewrite, Scan, Scope, Sealed, SecretStore, Selector, Tags, TenantId, Update, limits,
 };
 use nebula_credential_provider_local::LocalStorage;
 
@@ -220,8 +220,25 @@ fn long_lists_come_in_pages_that_miss_and_repeat_nothing() {
         expires_before: Some(time(5_000_107)),
         ..base.clone()
     };
-    assert_eq!(all(expiring), ["n007"]);
-    for scope in [None, Some(nebula_credential_core::Scope::default())] {
+    assert_eq!(all(expiring.clone()), ["n007"]);
+    let late = List {
+        expires_before: Some(time(5_000_207)),
+        limit: 1,
+        ..base.clone()
+    };
+    assert_eq!(all(late.clone()), ["n007", "n107"]);
+    for (scope, found) in [("global", 2), ("aaa", 0), ("zzz", 0)] {
+        let scope = Some(Scope::new(scope).unwrap());
+        assert_eq!(
+            all(List {
+                scope,
+                ..late.clone()
+            })
+            .len(),
+            found
+        );
+    }
+    for scope in [None, Some(Scope::default())] {
         let prefixed = List {
             scope,
             prefix: Some("n12".to_owned()),
@@ -339,4 +356,42 @@ fn many_writers_of_one_process_wait_their_turn() {
     let page = wait(store.list(&OpContext::default(), List::of(TenantId::default()))).unwrap();
     assert_eq!(page.items.len(), 200);
     assert_eq!(wait(store.generation()).unwrap(), 200);
+}
+
+#[test]
+fn many_that_expire_are_listed_in_order_too() {
+    let (_dir, store) = scratch();
+    let ctx = OpContext::default();
+    for n in 0..150 {
+        let mut op = put_of(&format!("n{n:03}"), 1, "x");
+        op.version.expires_at = Some(time(9_000_000 - n));
+        wait(store.put(&ctx, op)).unwrap();
+    }
+    for (end, count) in [(9_000_001, 150), (8_999_900, 49)] {
+        let list = List {
+            expires_before: Some(time(end)),
+            ..List::of(TenantId::default())
+        };
+        let page = wait(store.list(&ctx, list)).unwrap();
+        assert_eq!(page.items.len(), count);
+        assert!(page.items.is_sorted_by_key(|head| head.id.name().clone()));
+    }
+}
+
+#[test]
+fn the_log_stays_bounded_while_others_read() {
+    let (_dir, store) = scratch();
+    let big = "x".repeat(200_000);
+    let mut longest = 0;
+    for number in 1..=400 {
+        put(&store, "a", number, &big).unwrap();
+        get(&store, "a").unwrap();
+        longest = longest.max(
+            std::fs::metadata(store.path().join("store.db-wal"))
+                .unwrap()
+                .len(),
+        );
+    }
+    // 80 MB were written.
+    assert!(longest < 40 << 20, "the log grew to {longest} bytes");
 }
