@@ -104,6 +104,7 @@ fn nothing_is_found_where_nothing_leaks() {
     hunter.check_debug("the canary", &canaries[0]);
     hunter.check_debug("the hunter", &hunter);
     hunter.check("nothing", "");
+    caught(|| LeakHunter::new().check("nothing to look for", ""));
 }
 
 #[derive(Debug)]

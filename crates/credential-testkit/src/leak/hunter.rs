@@ -145,6 +145,10 @@ impl LeakHunter {
     /// When one is; likewise below.
     #[track_caller]
     pub fn check(&self, what: &str, bytes: impl AsRef<[u8]>) {
+        assert!(
+            !self.needles.is_empty(),
+            "{what}: a hunter without canaries finds nothing"
+        );
         none(what, &self.search(bytes));
     }
 

@@ -12,6 +12,9 @@ use super::{Leak, LeakHunter};
 /// How much is read at once.
 const CHUNK: usize = 1 << 20;
 
+/// The smallest page there is.
+const PAGE: u64 = 4096;
+
 impl LeakHunter {
     /// Every canary in the memory of this process, in any form, by address: heap, stacks, static data and mapped
     /// files. The hunter and the canaries themselves hold none.
@@ -43,12 +46,11 @@ impl LeakHunter {
                 let Some(chunk) = buffer.get_mut(..length) else {
                     break;
                 };
-                // A page may be gone since it was listed, or not be readable in fact.
-                let Ok(length) = memory.read_at(chunk, at) else {
-                    break;
-                };
+                // A page may be gone since it was listed, or not be readable in fact; the next one may be.
+                let length = memory.read_at(chunk, at).unwrap_or(0);
                 let Some(chunk) = chunk.get(..length).filter(|chunk| !chunk.is_empty()) else {
-                    break;
+                    at = (at / PAGE + 1) * PAGE;
+                    continue;
                 };
                 // What begins in the overlap is found with the next chunk, if there is one.
                 let last = at + length as u64 >= region.end;
