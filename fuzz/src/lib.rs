@@ -9,9 +9,29 @@
 //! A test compares the three.
 #![forbid(unsafe_code)]
 
+mod credential;
+mod envelope;
+pub mod golden;
+mod input;
+mod keyring;
+mod mirror;
 mod name;
+mod tampered;
 
+pub use credential::credential_decode;
+pub use envelope::envelope_decode;
+pub use keyring::keyring_decode;
 pub use name::name_codec;
+pub use tampered::decrypt_tampered;
+
+/// What libFuzzer and the replay call.
+pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
-pub const TARGETS: &[(&str, fn(&[u8]))] = &[("name_codec", name_codec)];
+pub const TARGETS: &[(&str, Target)] = &[
+    ("credential_decode", credential_decode),
+    ("decrypt_tampered", decrypt_tampered),
+    ("envelope_decode", envelope_decode),
+    ("keyring_decode", keyring_decode),
+    ("name_codec", name_codec),
+];

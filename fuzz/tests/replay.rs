@@ -20,7 +20,13 @@ macro_rules! replay {
     };
 }
 
-replay!(name_codec);
+replay!(
+    credential_decode,
+    decrypt_tampered,
+    envelope_decode,
+    keyring_decode,
+    name_codec
+);
 
 fn replay(name: &str, target: fn(&[u8])) {
     let inputs = list(&root().join("corpus").join(name));

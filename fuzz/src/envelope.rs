@@ -1,0 +1,77 @@
+//! Any bytes as an envelope or a message: only what was sealed opens.
+
+use nebula_credential_core::{ErrorKind, Sealed};
+use nebula_credential_crypto::Suite;
+
+use crate::golden::{ENVELOPES, MESSAGES, Row, encryption, rotated, sealer};
+
+/// Opens `data` as an envelope under every golden ring, and as a message of `CredentialEncryption`.
+///
+/// A forged envelope cannot be found by chance. What can be found is a panic, an allocation out of proportion (the
+/// run caps every single one), and a second way to write an envelope that was sealed.
+pub fn envelope_decode(data: &[u8]) {
+    open_envelope(data);
+    open_message(data);
+}
+
+fn open_envelope(data: &[u8]) {
+    let sealed = match Sealed::envelope(data) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            let known = [ErrorKind::UnsupportedFormat, ErrorKind::LimitExceeded];
+            return assert!(known.contains(&error.kind()), "{error}");
+        }
+    };
+    let row = Row::golden();
+    let golden = ENVELOPES.iter().find(|(bytes, _)| *bytes == data);
+    let mut opened = 0;
+    for sealer in [
+        sealer(Suite::Blake3Aes256Gcm),
+        sealer(Suite::HkdfSha512Aes256Gcm),
+        rotated(),
+    ] {
+        match sealer.open(row.place(), &sealed) {
+            Ok(secret) => {
+                let (_, expected) = golden.expect("only what was sealed opens");
+                assert_eq!(secret.expose(), *expected);
+                assert!(sealer.epoch_of(&sealed).is_ok_and(|epoch| epoch.is_some()));
+                opened += 1;
+            }
+            Err(error) => assert!(refuses(error.kind()), "{error}"),
+        }
+        if let Err(error) = sealer.epoch_of(&sealed) {
+            assert!(refuses(error.kind()), "{error}");
+        }
+        // What moves to a newer key still opens; what cannot be opened cannot be moved.
+        match sealer.rewrap(row.place(), &sealed) {
+            Ok(Some(rewrapped)) => {
+                let secret = sealer.open(row.place(), &rewrapped);
+                assert_eq!(secret.is_ok(), golden.is_some());
+                assert_ne!(rewrapped.as_envelope(), Some(data));
+            }
+            Ok(None) => {}
+            Err(error) => assert!(refuses(error.kind()), "{error}"),
+        }
+    }
+    assert_eq!(opened > 0, golden.is_some());
+}
+
+/// The kinds of error that an envelope of a stranger may end in: tampered, newer, or another ring's.
+pub(crate) fn refuses(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Tampered | ErrorKind::UnsupportedFormat | ErrorKind::Key | ErrorKind::LimitExceeded
+    )
+}
+
+fn open_message(data: &[u8]) {
+    let golden = MESSAGES.iter().find(|(bytes, _)| *bytes == data);
+    match encryption().decrypt_secret(data) {
+        Ok(secret) => assert_eq!(Some(secret.expose()), golden.map(|(_, expected)| *expected)),
+        Err(error) => {
+            assert!(golden.is_none(), "{error}");
+            let is_known = refuses(error.kind()) || error.kind() == ErrorKind::TypeMismatch;
+            assert!(is_known, "{error}");
+        }
+    }
+}
