@@ -1,5 +1,12 @@
 //! What is refused before SQLite sees it, and what the files on disk are like.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 mod common;
 
 use std::fs::{self, Permissions};

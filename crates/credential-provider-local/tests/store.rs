@@ -1,5 +1,12 @@
 //! What the store does beyond what every store does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
 mod common;
 
 use common::{delete, envelope, get, get_version, head, id, put, put_of, scratch, time, version, wait};
