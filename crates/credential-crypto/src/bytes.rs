@@ -86,6 +86,15 @@ impl<'a> Writer<'a> {
         self.0.len()
     }
 
+    /// A field whose length the compiler knows: no call to copy it.
+    pub(crate) fn array<const N: usize>(&mut self, bytes: &[u8; N]) -> Result<(), Malformed> {
+        let buffer = std::mem::take(&mut self.0);
+        let (field, rest) = buffer.split_first_chunk_mut::<N>().ok_or(Malformed)?;
+        *field = *bytes;
+        self.0 = rest;
+        Ok(())
+    }
+
     pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         self.reserve(bytes.len())?.copy_from_slice(bytes);
         Ok(())

@@ -63,11 +63,12 @@ impl<K: KeyProvider> DirectSealer<K> {
         padded: u32,
         secret: &[u8],
     ) -> Result<(DataKey, Bound, [u8; SALT_LEN]), CredentialError> {
-        let bound = Bound::new(self.suite, place, padded)?;
+        let mut bound = Bound::empty();
+        bound.fill(self.suite, place, padded)?;
         let mut fresh = Fresh::empty();
         self.hedge
             .draw(&PooledEntropy, bound.context(), secret, &mut fresh)?;
-        let bound = bound.with_salt(&fresh.salt);
+        bound.set_salt(&fresh.salt);
         Ok((DataKey::take(&mut fresh.dek), bound, fresh.salt))
     }
 
@@ -89,7 +90,8 @@ impl<K: KeyProvider> DirectSealer<K> {
                 self.suite.id()
             )));
         }
-        let bound = Bound::new(envelope.suite, place, envelope.padded)?.with_salt(envelope.salt);
+        let mut bound = Bound::empty();
+        envelope.bind(place, &mut bound)?;
         let wrapped = WrappedKey {
             reference: reference.to_vec(),
             bytes: envelope.wrapped.to_vec(),

@@ -52,70 +52,81 @@ pub struct Place<'a> {
 /// Header and context in one piece: what the payload and its wrapped key are bound to.
 ///
 /// The salt comes first. It enters the payload's key derivation by itself, so the payload is bound to the rest.
+///
+/// Made empty and then filled, because to move it takes longer than to fill it.
 pub(crate) struct Bound {
     bytes: [u8; BOUND_MAX],
     length: usize,
 }
 
 impl Bound {
+    pub(crate) const fn empty() -> Self {
+        Self {
+            bytes: [0; BOUND_MAX],
+            length: 0,
+        }
+    }
+
     /// Each text stands behind its length byte and all else has a fixed length, so no two contexts read alike.
     ///
     /// # Errors
     /// [`CredentialError::LimitExceeded`] for a type name beyond 255 bytes.
-    pub(crate) fn new(suite: Suite, place: Place<'_>, padded: u32) -> Result<Self, CredentialError> {
-        let Place { id, version } = place;
-        let kind = version.credential_type.as_bytes();
-        if kind.len() > TYPE_NAME_MAX {
+    pub(crate) fn fill(
+        &mut self,
+        suite: Suite,
+        place: Place<'_>,
+        padded: u32,
+    ) -> Result<(), CredentialError> {
+        let kind = place.version.credential_type.len();
+        if kind > TYPE_NAME_MAX {
             return Err(CredentialError::limit(
                 "credential type name bytes",
                 TYPE_NAME_MAX,
-                kind.len(),
+                kind,
             ));
         }
-        let mut bytes = [0; BOUND_MAX];
-        let mut writer = Writer::new(&mut bytes);
-        let written = Self::write(&mut writer, suite, id, version, padded);
-        let length = BOUND_MAX - writer.remaining();
-        written.map_err(short)?;
-        Ok(Self { bytes, length })
+        let mut writer = Writer::new(&mut self.bytes);
+        let left = Self::write(&mut writer, suite, place, padded).map_err(short)?;
+        self.length = BOUND_MAX - left;
+        Ok(())
     }
 
+    /// Says how much of the buffer is left.
     fn write(
         writer: &mut Writer<'_>,
         suite: Suite,
-        id: &CredentialRef,
-        version: &VersionHead,
+        Place { id, version }: Place<'_>,
         padded: u32,
-    ) -> Result<(), Malformed> {
+    ) -> Result<usize, Malformed> {
         writer.reserve(SALT_LEN)?;
-        writer.put(&ENVELOPE_MAGIC)?;
-        writer.put(&[FORMAT_VERSION])?;
-        writer.put(&suite.id().to_be_bytes())?;
-        writer.put(&FLAGS.to_be_bytes())?;
-        writer.put(&padded.to_be_bytes())?;
+        writer.array(&ENVELOPE_MAGIC)?;
+        writer.array(&[FORMAT_VERSION])?;
+        writer.array(&suite.id().to_be_bytes())?;
+        writer.array(&FLAGS.to_be_bytes())?;
+        writer.array(&padded.to_be_bytes())?;
         for text in [
             id.tenant().as_str(),
             id.scope().as_str(),
             id.name().as_str(),
             &version.credential_type,
         ] {
-            writer.put(&[u8::try_from(text.len()).map_err(|_| Malformed)?])?;
+            writer.array(&[u8::try_from(text.len()).map_err(|_| Malformed)?])?;
             writer.put(text.as_bytes())?;
         }
         let (known, expires) = version.expires_at.map_or((0, 0), |at| (1, at.timestamp_micros()));
-        writer.put(&version.schema_version.to_be_bytes())?;
-        writer.put(&version.version.get().to_be_bytes())?;
-        writer.put(&version.created_at.timestamp_micros().to_be_bytes())?;
-        writer.put(&[known])?;
-        writer.put(&expires.to_be_bytes())
+        writer.array(&version.schema_version.to_be_bytes())?;
+        writer.array(&version.version.get().to_be_bytes())?;
+        writer.array(&version.created_at.timestamp_micros().to_be_bytes())?;
+        writer.array(&[known])?;
+        writer.array(&expires.to_be_bytes())?;
+        Ok(writer.remaining())
     }
 
-    /// The same, for the payload of this salt.
-    pub(crate) fn with_salt(mut self, salt: &[u8; SALT_LEN]) -> Self {
+    /// Sets the salt of the payload.
+    pub(crate) fn set_salt(&mut self, salt: &[u8; SALT_LEN]) {
         if let Some(place) = self.bytes.first_chunk_mut() {
             *place = *salt;
         }
-        self
     }
 
     /// Header and context without the salt: the payload commits to it.
@@ -228,6 +239,16 @@ impl<'a> Envelope<'a> {
         })
     }
 
+    /// Fills `bound` for the place this envelope is asked to open at.
+    ///
+    /// # Errors
+    /// Those of [`Bound::fill`].
+    pub(crate) fn bind(&self, place: Place<'_>, bound: &mut Bound) -> Result<(), CredentialError> {
+        bound.fill(self.suite, place, self.padded)?;
+        bound.set_salt(self.salt);
+        Ok(())
+    }
+
     /// Deciphers the payload with its data key.
     ///
     /// # Errors
@@ -289,12 +310,12 @@ impl Seal<'_> {
         let mut bytes: Arc<[u8]> = zeros(HEADER_LEN + COMMITMENT_LEN + part + length + TAG_LEN);
         let mut writer = Writer::new(Arc::get_mut(&mut bytes).ok_or_else(shared)?);
 
-        writer.put(&ENVELOPE_MAGIC).map_err(short)?;
-        writer.put(&[FORMAT_VERSION]).map_err(short)?;
-        writer.put(&self.suite.id().to_be_bytes()).map_err(short)?;
-        writer.put(&FLAGS.to_be_bytes()).map_err(short)?;
-        writer.put(self.salt).map_err(short)?;
-        writer.put(&self.padded.to_be_bytes()).map_err(short)?;
+        writer.array(&ENVELOPE_MAGIC).map_err(short)?;
+        writer.array(&[FORMAT_VERSION]).map_err(short)?;
+        writer.array(&self.suite.id().to_be_bytes()).map_err(short)?;
+        writer.array(&FLAGS.to_be_bytes()).map_err(short)?;
+        writer.array(self.salt).map_err(short)?;
+        writer.array(&self.padded.to_be_bytes()).map_err(short)?;
         let commitment = writer.reserve(COMMITMENT_LEN).map_err(short)?;
         put_wrap_part(&mut writer, self.reference, self.wrapped)?;
         let payload = writer.reserve(length).map_err(short)?;
@@ -328,7 +349,9 @@ impl Secret {
         let (rest, length) = self.0.split_last_chunk::<LENGTH_LEN>()?;
         let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
         let padding = rest.get(length..)?;
-        if padded_len(length).ok()? as usize != self.0.len() || padding.iter().any(|byte| *byte != 0) {
+        if padded_len(length).ok()? as usize != self.0.len()
+            || padding.iter().fold(0, |sum, byte| sum | byte) != 0
+        {
             return None;
         }
         self.0.truncate(length);

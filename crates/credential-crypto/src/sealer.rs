@@ -2,9 +2,9 @@
 
 use nebula_credential_core::{CredentialError, Plaintext, Sealed};
 use nebula_credential_memory::scrub_stack;
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
 
-use crate::bytes::{Malformed, Reader};
+use crate::bytes::{Malformed, Reader, Writer};
 use crate::envelope::{Bound, Envelope, Place, Seal, padded_len};
 use crate::primitive::{
     Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
@@ -69,10 +69,11 @@ impl Sealer {
     /// [`CredentialError::Unsupported`] for a provider-managed value.
     pub fn open(&self, place: Place<'_>, sealed: &Sealed) -> Result<Plaintext, CredentialError> {
         let envelope = Envelope::parse(sealed.require_envelope()?)?;
-        let bound = Bound::new(envelope.suite, place, envelope.padded)?.with_salt(envelope.salt);
+        let mut bound = Bound::empty();
+        envelope.bind(place, &mut bound)?;
         let secret = self
             .unwrap(&envelope, &bound)
-            .and_then(|dek| envelope.open(&dek, &bound));
+            .and_then(|dek| envelope.open(&dek.0, &bound));
         scrub_stack();
         secret
     }
@@ -89,18 +90,16 @@ impl Sealer {
         if ring == state.id() && state.primary()?.epoch == epoch {
             return Ok(None);
         }
-        let bound = Bound::new(envelope.suite, place, envelope.padded)?.with_salt(envelope.salt);
+        let mut bound = Bound::empty();
+        envelope.bind(place, &mut bound)?;
         let rewrapped = self.unwrap(&envelope, &bound).and_then(|dek| {
             // The old key may have been found by following the file, which may have a newer primary key.
             let state = self.ring.state();
             let mut fresh = Fresh::empty();
-            state.hedge().draw(
-                self.ring.sealing_entropy(),
-                bound.context(),
-                dek.as_slice(),
-                &mut fresh,
-            )?;
-            let (reference, wrapped) = wrap(&state, envelope.suite, place, &bound, &dek, &fresh.wrap_salt)?;
+            state
+                .hedge()
+                .draw(self.ring.sealing_entropy(), bound.context(), &dek.0, &mut fresh)?;
+            let (reference, wrapped) = wrap(&state, envelope.suite, place, &bound, &dek.0, &fresh.wrap_salt)?;
             envelope.rewrapped(&reference, &wrapped)
         });
         scrub_stack();
@@ -124,11 +123,7 @@ impl Sealer {
     }
 
     /// The data key of an envelope. Follows the ring's file once if the key is unknown.
-    fn unwrap(
-        &self,
-        envelope: &Envelope<'_>,
-        bound: &Bound,
-    ) -> Result<Zeroizing<[u8; KEY_LEN]>, CredentialError> {
+    fn unwrap(&self, envelope: &Envelope<'_>, bound: &Bound) -> Result<Dek, CredentialError> {
         let (ring, epoch) = ring_reference(envelope.reference)?;
         let mut state = self.ring.state();
         if ring != state.id() {
@@ -157,6 +152,16 @@ impl Sealer {
     }
 }
 
+/// An unwrapped data key.
+struct Dek([u8; KEY_LEN]);
+
+impl Drop for Dek {
+    fn drop(&mut self) {
+        // As a slice: an array is wiped byte by byte.
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
 fn seal(
     state: &State,
     entropy: &dyn Entropy,
@@ -165,10 +170,11 @@ fn seal(
     secret: &[u8],
 ) -> Result<Sealed, CredentialError> {
     let suite = state.suite();
-    let bound = Bound::new(suite, place, padded)?;
+    let mut bound = Bound::empty();
+    bound.fill(suite, place, padded)?;
     let mut fresh = Fresh::empty();
     state.hedge().draw(entropy, bound.context(), secret, &mut fresh)?;
-    let bound = bound.with_salt(&fresh.salt);
+    bound.set_salt(&fresh.salt);
     let (reference, wrapped) = wrap(state, suite, place, &bound, &fresh.dek, &fresh.wrap_salt)?;
     Seal {
         suite,
@@ -194,15 +200,7 @@ fn wrap(
     let primary = state.primary()?;
     let kek = primary.wrapping(place.version.created_at)?;
 
-    let mut reference = [0; REFERENCE_LEN];
-    fill(
-        &mut reference,
-        [
-            [REFERENCE_RING].as_slice(),
-            state.id().as_bytes(),
-            &primary.epoch.get().to_be_bytes(),
-        ],
-    );
+    let reference = write_reference(state.id(), primary.epoch).map_err(misfit)?;
     let mut ciphertext = *dek;
     let sealed = seal_in_place(
         suite,
@@ -213,18 +211,17 @@ fn wrap(
         &mut ciphertext,
     )?;
     let mut wrapped = [0; WRAPPED_LEN];
-    fill(
-        &mut wrapped,
-        [wrap_salt.as_slice(), &sealed.commitment, &ciphertext, &sealed.tag],
-    );
+    let mut writer = Writer::new(&mut wrapped);
+    writer
+        .array(wrap_salt)
+        .and_then(|()| writer.array(&sealed.commitment))
+        .and_then(|()| writer.array(&ciphertext))
+        .and_then(|()| writer.array(&sealed.tag))
+        .map_err(misfit)?;
     Ok((reference, wrapped))
 }
 
-fn unwrap(
-    envelope: &Envelope<'_>,
-    kek: &[u8; KEY_LEN],
-    bound: &Bound,
-) -> Result<Zeroizing<[u8; KEY_LEN]>, CredentialError> {
+fn unwrap(envelope: &Envelope<'_>, kek: &[u8; KEY_LEN], bound: &Bound) -> Result<Dek, CredentialError> {
     let mut reader = Reader::new(envelope.wrapped);
     let mut fields = || -> Result<_, Malformed> {
         let fields = (
@@ -236,7 +233,7 @@ fn unwrap(
         reader.finish().map(|()| fields)
     };
     let (wrap_salt, commitment, ciphertext, tag) = fields().map_err(|_| CredentialError::Tampered)?;
-    let mut dek = Zeroizing::new(*ciphertext);
+    let mut dek = Dek(*ciphertext);
     open_in_place(
         envelope.suite,
         Label::DekWrap,
@@ -244,10 +241,23 @@ fn unwrap(
         wrap_salt,
         commitment,
         &Aad::with_extra(envelope.reference, bound.with_its_salt()),
-        dek.as_mut_slice(),
+        &mut dek.0,
         tag,
     )?;
     Ok(dek)
+}
+
+fn write_reference(ring: RingId, epoch: Epoch) -> Result<[u8; REFERENCE_LEN], Malformed> {
+    let mut reference = [0; REFERENCE_LEN];
+    let mut writer = Writer::new(&mut reference);
+    writer.array(&[REFERENCE_RING])?;
+    writer.array(ring.as_bytes())?;
+    writer.array(&epoch.get().to_be_bytes())?;
+    Ok(reference)
+}
+
+fn misfit(_: Malformed) -> CredentialError {
+    CredentialError::internal("a wrapped key did not fit the buffer made for it")
 }
 
 /// The ring and epoch a key reference names.
@@ -265,12 +275,5 @@ fn ring_reference(reference: &[u8]) -> Result<(RingId, Epoch), CredentialError> 
     match fields() {
         Ok((REFERENCE_RING, ring, epoch)) => Ok((ring, epoch)),
         _ => Err(CredentialError::Tampered),
-    }
-}
-
-/// Fills `out` with `fields`, whose lengths sum to its own.
-fn fill<const F: usize>(out: &mut [u8], fields: [&[u8]; F]) {
-    for (to, from) in out.iter_mut().zip(fields.into_iter().flatten()) {
-        *to = *from;
     }
 }

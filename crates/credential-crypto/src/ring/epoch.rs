@@ -9,7 +9,7 @@ use nebula_credential_memory::LockedKey;
 /// A primary key should be rotated after this many days: one year (NIST SP 800-57 part 1, master keys).
 const ROTATE_AFTER_DAYS: u64 = 365;
 /// A primary key older than this wraps nothing any more: two years (NIST SP 800-57 part 1, wrapping keys).
-const STOP_AFTER_DAYS: u64 = 730;
+const STOP_AFTER: TimeDelta = TimeDelta::days(730);
 /// A primary key should be rotated after 90 % of [`STOP_AFTER_WRAPS`].
 const ROTATE_AFTER_WRAPS: u64 = STOP_AFTER_WRAPS / 10 * 9;
 /// A key that has wrapped this many data keys wraps no more (NIST SP 800-38D's bound for random nonces; a derived
@@ -126,8 +126,7 @@ impl EpochKey {
     /// Whether it may wrap once more, and the key. Counts the wrap.
     pub(crate) fn wrapping(&self, now: DateTime<Utc>) -> Result<&LockedKey, CredentialError> {
         let kek = self.unwrapping()?;
-        let stop = self.created_at.checked_add_days(Days::new(STOP_AFTER_DAYS));
-        if stop.is_some_and(|stop| now > stop) {
+        if now.signed_duration_since(self.created_at) > STOP_AFTER {
             return Err(CredentialError::invalid_state(
                 "the primary key of the key ring is more than two years old and wraps no more; rotate the key ring",
             ));
