@@ -86,6 +86,8 @@ impl Sealer {
     pub fn rewrap(&self, place: Place<'_>, sealed: &Sealed) -> Result<Option<Sealed>, CredentialError> {
         let envelope = Envelope::parse(sealed.require_envelope()?)?;
         let (ring, epoch) = ring_reference(envelope.reference)?;
+        // As before a seal: nothing may be wrapped under a key that another process is about to destroy.
+        self.ring.refresh()?;
         let state = self.ring.state();
         if ring == state.id() && state.primary()?.epoch == epoch {
             return Ok(None);
@@ -93,8 +95,6 @@ impl Sealer {
         let mut bound = Bound::empty();
         envelope.bind(place, &mut bound)?;
         let rewrapped = self.unwrap(&envelope, &bound).and_then(|dek| {
-            // The old key may have been found by following the file, which may have a newer primary key.
-            let state = self.ring.state();
             let mut fresh = Fresh::empty();
             state
                 .hedge()

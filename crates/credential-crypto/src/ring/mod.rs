@@ -187,7 +187,8 @@ impl KeyRing {
 
     /// Changes the ring: `change` alters a draft, `persist` makes its bytes durable, and only then is it in use.
     ///
-    /// If either fails, the ring is as it was. Changes of one process are made one after another; a ring that several
+    /// If either fails, the ring is as it was. Neither may change or refresh the ring by another way: they would wait
+    /// for themselves. Changes of one process are made one after another; a ring that several
     /// processes use belongs in a [`KeyRingFile`], which excludes them too.
     ///
     /// # Errors

@@ -80,6 +80,11 @@ fn another_process_s_rotation_is_followed_by_sealing_and_by_opening() {
     assert_eq!(sealer_one.epoch_of(&sealed).unwrap(), Some(third));
     assert!(!one.reload_if_changed().unwrap());
 
+    // Rewrapping: likewise.
+    let fourth = two.update(|draft| draft.rotate(time(3))).unwrap();
+    let rewrapped = sealer_one.rewrap(row.place(), &sealed).unwrap().unwrap();
+    assert_eq!(sealer_one.epoch_of(&rewrapped).unwrap(), Some(fourth));
+
     // Both count their wraps; neither's count is lost.
     sealer_two.seal(row.place(), &plain(b"x")).unwrap();
     one.record_wraps().unwrap();
@@ -92,7 +97,7 @@ fn another_process_s_rotation_is_followed_by_sealing_and_by_opening() {
         .iter()
         .map(|epoch| epoch.wraps)
         .collect();
-    assert_eq!(wraps, [0, 1, 2]);
+    assert_eq!(wraps, [0, 1, 1, 2]);
 }
 
 #[test]
