@@ -195,10 +195,15 @@ mod text {
         let body = literal.strip_prefix('"')?.strip_suffix('"')?;
         // No escape makes the text longer, so the buffer never grows and leaves nothing behind.
         let mut out = Zeroizing::new(String::with_capacity(body.len()));
-        let mut chars = body.chars();
-        while let Some(c) = chars.next() {
-            out.push(if c == '\\' { escaped(&mut chars)? } else { c });
+        let mut rest = body;
+        // Most secrets have no escape: they are one copy.
+        while let Some((plain, escape)) = rest.split_once('\\') {
+            out.push_str(plain);
+            let mut chars = escape.chars();
+            out.push(escaped(&mut chars)?);
+            rest = chars.as_str();
         }
+        out.push_str(rest);
         Some(out)
     }
 
