@@ -271,6 +271,24 @@ fn programs() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// The types of the target in its order; the name of a seed begins with one of them.
+const KINDS: &[&str] = &[
+    "account",
+    "api-key",
+    "aws",
+    "basic",
+    "bearer",
+    "certificate",
+    "composite",
+    "connection-string",
+    "jwt",
+    "key-value",
+    "postgres",
+    "secret-text",
+    "ssh-key",
+    "url",
+];
+
 fn stored_forms() -> Vec<(&'static str, Vec<u8>)> {
     let api_key = json!({"api_key": "sk_live_51H8xX2eZvKYlo2C", "endpoint": "https://api.example.com/v1"});
     let basic = json!({"username": "alice", "password": "open sesame"});
@@ -384,7 +402,7 @@ fn stored_forms() -> Vec<(&'static str, Vec<u8>)> {
         ("composite", composite),
     ]);
     let texts: [(&'static str, &str); 9] = [
-        ("empty", ""),
+        ("account-empty", ""),
         ("account-cut", r#"{"password":"hunter2-hunter2","key_mat"#),
         (
             "account-escapes",
@@ -415,13 +433,13 @@ fn stored_forms() -> Vec<(&'static str, Vec<u8>)> {
             "postgres://u@h/d?sslmode=require&sslmode=disable",
         ),
     ];
-    let json = seeds
-        .into_iter()
-        .map(|(name, value)| (name, value.to_string().into_bytes()));
-    let texts = texts
-        .into_iter()
-        .map(|(name, text)| (name, text.as_bytes().to_vec()));
-    json.chain(texts).collect()
+    let json = seeds.into_iter().map(|(name, value)| (name, value.to_string()));
+    let texts = texts.into_iter().map(|(name, text)| (name, text.to_owned()));
+    let choose = |(name, text): (&'static str, String)| {
+        let kind = KINDS.iter().position(|kind| name.starts_with(kind)).unwrap();
+        (name, [&[u8::try_from(kind).unwrap()], text.as_bytes()].concat())
+    };
+    json.chain(texts).map(choose).collect()
 }
 
 /// Made for tests; it opens nothing.
