@@ -20,9 +20,11 @@ const WRITER: &str = "writer.lock";
 /// Held by the process that writes next, while it waits for [`WRITER`].
 const TURN: &str = "turn.lock";
 
-/// How long SQLite waits for a lock. The locks of this crate keep writers apart, so only a database tool, or a peer
-/// that opens or closes the store, makes it wait at all.
-const BUSY: Duration = Duration::from_secs(5);
+/// How long a writer waits for a lock of SQLite. The locks of this crate keep writers apart, so only a database tool, or
+/// a peer that opens or closes the store, makes it wait at all.
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
+/// How long a reader does, on the thread of its caller: a peer that recovers or closes the store takes milliseconds.
+const BUSY_READER: Duration = Duration::from_secs(1);
 
 /// Every value here differs from SQLite's default, and why:
 /// damage is found when a page is read; deleted payloads are overwritten; nothing is written to temporary files; a
@@ -162,7 +164,7 @@ impl Home {
             | OpenFlags::SQLITE_OPEN_PRIVATE_CACHE
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let conn = Connection::open_with_flags(&self.database, flags)?;
-        conn.busy_timeout(BUSY)?;
+        conn.busy_timeout(if role == Role::Reader { BUSY_READER } else { BUSY })?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         // Plans do not depend on what is bound: otherwise each new binding prepares the statement again.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -207,34 +209,59 @@ impl Home {
 /// The log needs memory shared between processes and locks that hold, which network file systems do not give.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn refuse_network(path: &Path) -> Result<(), CredentialError> {
-    /// From `linux/magic.h` and the sources of each file system.
-    const NETWORK: &[(u32, &str)] = &[
-        (0x0000_6969, "NFS"),
-        (0x0000_517b, "SMB"),
-        (0xfe53_4d42, "SMB"),
-        (0xff53_4d42, "CIFS"),
-        (0x5346_414f, "AFS"),
-        (0x6b41_4653, "AFS"),
-        (0x7375_7245, "Coda"),
-        (0x0102_1997, "9P"),
-        (0x00c3_6400, "Ceph"),
-        (0x0bd0_0bd0, "Lustre"),
-        (0x4750_4653, "GPFS"),
-        (0x786f_4256, "VirtualBox shared folder"),
-    ];
     let found = rustix::fs::statfs(path).map_err(|errno| classify(&errno.into(), "examine", path))?;
     // The width of the field differs between systems; every magic number has 32 bits.
-    let magic = found.f_type as u32;
-    match NETWORK.iter().find(|(known, _)| *known == magic) {
+    match network(found.f_type as u32) {
         None => Ok(()),
-        Some((_, kind)) => Err(CredentialError::insecure_storage(format!(
+        Some(kind) => Err(CredentialError::insecure_storage(format!(
             "{path:?} is on a network file system ({kind}), where locks and syncs do not hold; choose a local disk, \
              or a remote store"
         ))),
     }
 }
 
+/// The network file system with this number, from `linux/magic.h` and the sources of each.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn network(magic: u32) -> Option<&'static str> {
+    match magic {
+        0x0000_6969 => Some("NFS"),
+        0x0000_517b | 0xfe53_4d42 => Some("SMB"),
+        0xff53_4d42 => Some("CIFS"),
+        0x5346_414f | 0x6b41_4653 => Some("AFS"),
+        0x7375_7245 => Some("Coda"),
+        0x0102_1997 => Some("9P"),
+        0x00c3_6400 => Some("Ceph"),
+        0x0bd0_0bd0 => Some("Lustre"),
+        0x4750_4653 => Some("GPFS"),
+        0x786f_4256 => Some("VirtualBox shared folder"),
+        _ => None,
+    }
+}
+
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn refuse_network(_: &Path) -> Result<(), CredentialError> {
     Ok(())
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_file_systems_are_told_from_local_ones() {
+        // NFS, SMB 2 and CIFS; then ext4, btrfs, XFS, tmpfs, overlayfs and ZFS.
+        for magic in [0x6969, 0xfe53_4d42, 0xff53_4d42] {
+            assert!(network(magic).is_some(), "{magic:x}");
+        }
+        for magic in [
+            0xef53,
+            0x9123_683e,
+            0x5846_5342,
+            0x0102_1994,
+            0x794c_7630,
+            0x2fc1_2fc1,
+        ] {
+            assert_eq!(network(magic), None, "{magic:x}");
+        }
+    }
 }

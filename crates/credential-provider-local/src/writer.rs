@@ -1,11 +1,13 @@
 //! The one thread that writes: it owns the one connection that can.
 
+use std::time::Duration;
+
 use nebula_credential_core::{CredentialError, OpContext};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::Fault;
-use crate::home::{Home, Role};
+use crate::home::{BUSY, Home, Role};
 use crate::schema::MIGRATIONS;
 
 /// Frames (4 KiB pages) in the log that are not written back yet, before they are when nobody waits.
@@ -15,11 +17,16 @@ const FULL_FRAMES: i32 = 4000;
 /// Changes between two looks at the length of the log.
 const LOOK_EVERY: u32 = 64;
 
+/// How long to wait for readers before the log is emptied later. Other writers wait meanwhile.
+const SCRUB_WAIT: Duration = Duration::from_millis(50);
+
 #[derive(Default)]
 pub(crate) struct Writer {
     /// `None` before the first change, and after a failure that left the connection in doubt.
     conn: Option<Connection>,
     changes: u32,
+    /// Whether the log may still hold what was purged.
+    unscrubbed: bool,
 }
 
 impl Writer {
@@ -51,6 +58,9 @@ impl Writer {
     /// Writes the log back into the database when it is long. After the answers are given; a failure here loses
     /// nothing and shows again in the next change.
     pub(crate) fn maintain(&mut self, home: &Home, idle: bool) {
+        if self.unscrubbed && idle {
+            self.scrub(home);
+        }
         if self.changes < LOOK_EVERY {
             return;
         }
@@ -70,11 +80,15 @@ impl Writer {
         }
     }
 
-    /// Empties the log, so that what a purge overwrote is not left there. Best effort: a reader of another process that
-    /// does not finish within the busy time keeps it.
+    /// Empties the log, so that what a purge overwrote is not left there. A reader in the middle of its read keeps the log;
+    /// then it is tried again after the next change.
     pub(crate) fn scrub(&mut self, home: &Home) {
+        self.unscrubbed = true;
         if let (Some(conn), Ok(_lock)) = (&self.conn, home.lock_writer()) {
-            let _ = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::TRUNCATE);
+            let _ = conn.busy_timeout(SCRUB_WAIT);
+            let emptied = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::TRUNCATE);
+            let _ = conn.busy_timeout(BUSY);
+            self.unscrubbed = emptied.is_err();
         }
     }
 }

@@ -275,3 +275,25 @@ fn a_store_that_could_not_be_opened_opens_once_the_cause_is_gone() {
 fn an_empty_path_is_refused() {
     refused(Path::new(""), ErrorKind::InvalidName, "give a directory");
 }
+
+/// What a process leaves that dies while it makes a store.
+#[test]
+fn a_store_that_was_begun_is_finished_by_the_next_to_open_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("secrets");
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
+    let file = path.join("store.db");
+    fs::write(&file, b"").unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    let error = LocalStorage::existing(&path).open_blocking().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedFormat, "{error}");
+    assert_eq!(fs::metadata(&file).unwrap().len(), 0);
+    // In its next moment it has the mode of the log, and no tables yet.
+    Connection::open(&file)
+        .unwrap()
+        .pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+        .unwrap();
+    put(&LocalStorage::new(&path), "a", 1, "kept").unwrap();
+    assert_eq!(get(&LocalStorage::existing(&path), "a").unwrap(), "kept");
+}
