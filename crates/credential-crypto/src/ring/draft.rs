@@ -6,7 +6,8 @@ use nebula_credential_core::{CredentialError, DataKey};
 use nebula_credential_memory::LockedKey;
 
 use super::epoch::{Epoch, EpochKey, EpochState, GRACE};
-use super::format::{EPOCHS_MAX, Outside, SLOTS_MAX, encode};
+use super::epochs::EPOCHS_MAX;
+use super::format::{Outside, SLOTS_MAX, encode};
 use super::slot::{Slot, SlotId};
 use super::{RingId, RingSettings, State};
 use crate::Entropy;

@@ -2,6 +2,7 @@
 
 mod draft;
 mod epoch;
+mod epochs;
 mod file;
 mod format;
 mod slot;
