@@ -2,7 +2,7 @@ use std::future::Future;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Clock as _, CredentialError, CredentialValue, SecretWriter, SystemClock};
+use crate::{Clock as _, CredentialError, CredentialValue, FieldInfo, SecretWriter, SystemClock};
 
 /// A typed credential: what `#[derive(Credential)]` writes for a struct.
 ///
@@ -45,6 +45,12 @@ pub trait Credential: Sized + Send + Sync + 'static {
     /// The version of the stored shape; raise it when the fields change, and decode the older ones.
     fn schema_version() -> u32 {
         1
+    }
+
+    /// The fields of the stored form, for forms and listings. Empty where they are not known, as in a hand-written
+    /// implementation that does not say: everything in it counts as secret then.
+    fn fields() -> &'static [FieldInfo] {
+        &[]
     }
 
     /// Checks the shape of the value, before it is stored. Freshness is not shape: an expired token is valid.

@@ -11,6 +11,7 @@ mod context;
 mod credential;
 mod derived;
 mod error;
+mod field;
 mod key;
 pub mod lifecycle;
 pub mod limits;
@@ -29,6 +30,7 @@ pub use codec::{decode_credential, encode_credential};
 pub use context::{OpContext, Principal};
 pub use credential::Credential;
 pub use error::{CredentialError, ErrorKind, Message, Retryability};
+pub use field::{FieldInfo, FieldKind};
 pub use key::{DataKey, KEY_REFERENCE_BYTES, KeyProvider, WRAPPED_KEY_BYTES, WrappedKey};
 pub use lifecycle::{CredentialState, Phase};
 pub use name::{CredentialName, CredentialRef, Scope, TenantId};
@@ -57,6 +59,7 @@ pub mod __private {
     pub use crate::credential::Credential;
     pub use crate::derived::{Expiry, decode_secret, encode_secret, from_custom, migrate, to_custom};
     pub use crate::error::CredentialError;
+    pub use crate::field::{FieldInfo, FieldKind};
     pub use crate::secret::{Guarded, REDACTED, SecretField, SecretWriter};
     pub use crate::value::{CredentialValue, CustomValue};
 }

@@ -9,7 +9,7 @@ use syn::ExprPath;
 use syn::spanned::Spanned as _;
 
 use crate::input::Input;
-use crate::redact;
+use crate::{redact, stored};
 
 /// `Redact`.
 pub(crate) fn redact(input: &Input<'_>) -> TokenStream {
@@ -112,6 +112,10 @@ fn credential_impl(input: &Input<'_>, private: &TokenStream) -> TokenStream {
         Some(function) => call(function, &quote!(value)),
         None => quote!(#private::from_custom(value)),
     };
+    let fields = input
+        .fields
+        .iter()
+        .filter_map(|field| stored::described(field, &input.serde, private));
     quote! {
         #[automatically_derived]
         impl #private::Credential for #ident {
@@ -121,6 +125,11 @@ fn credential_impl(input: &Input<'_>, private: &TokenStream) -> TokenStream {
 
             fn schema_version() -> u32 {
                 #version
+            }
+
+            fn fields() -> &'static [#private::FieldInfo] {
+                const FIELDS: &[#private::FieldInfo] = &[#(#fields),*];
+                FIELDS
             }
 
             #validate

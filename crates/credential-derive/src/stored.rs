@@ -9,7 +9,7 @@ use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitStr, Meta, Token};
 
 use crate::field::Field;
 use crate::input::Errors;
-use crate::types;
+use crate::{types, words};
 
 const ONE_NAME: &str =
     "a field is read under the name it is stored by: give one name (and `alias` for older ones)";
@@ -179,6 +179,38 @@ pub(crate) fn read_field(field: &Field<'_>, private: &TokenStream) -> (TokenStre
         });
     }
     (quote!(#attributes #ident: #guarded), beside)
+}
+
+/// What is told of a field without a value; `None` for one that is not stored or has no name there.
+pub(crate) fn described(field: &Field<'_>, container: &[Meta], private: &TokenStream) -> Option<TokenStream> {
+    let has = |name| entry(field, name).is_some();
+    if has("skip") || has("flatten") {
+        return None;
+    }
+    let rule = container.iter().find(|meta| meta.path().is_ident("rename_all"));
+    let by_rule = || {
+        rule.and_then(text)
+            .map(|rule| words::renamed(&field.name(), &rule))
+    };
+    let name = entry(field, "rename")
+        .and_then(text)
+        .or_else(by_rule)
+        .unwrap_or_else(|| field.name());
+    let kind = Ident::new(types::kind(field.ty, field.is_secret), Span::call_site());
+    let is_secret = field.is_secret;
+    let is_required = !(has("default") || types::is_option(field.ty));
+    Some(quote!(#private::FieldInfo::new(#name, #private::FieldKind::#kind, #is_secret, #is_required)))
+}
+
+/// The text in `name = "text"`.
+fn text(meta: &Meta) -> Option<String> {
+    match &meta.require_name_value().ok()?.value {
+        Expr::Lit(ExprLit {
+            lit: Lit::Str(literal),
+            ..
+        }) => Some(literal.value()),
+        _ => None,
+    }
 }
 
 /// `path` as a string literal at `span`, where serde will report what is wrong with it.

@@ -59,6 +59,30 @@ pub(crate) fn is_plain(ty: &Type) -> bool {
     }
 }
 
+/// The variant of `FieldKind` that `ty` is written as. Bytes are base64 only where they are secret.
+pub(crate) fn kind(ty: &Type, is_secret: bool) -> &'static str {
+    let Some(segment) = last_segment(ty) else {
+        return "Other";
+    };
+    let inner = |index| argument(segment, index);
+    let is_byte = |ty: Option<&Type>| {
+        let segment = ty.and_then(last_segment);
+        segment.is_some_and(|segment| segment.ident == "u8")
+    };
+    match segment.ident.to_string().as_str() {
+        "String" | "SecretString" | "str" => "Text",
+        "SecretSlice" => "Bytes",
+        "Vec" if is_secret && is_byte(inner(0)) => "Bytes",
+        "Vec" => "List",
+        "BTreeMap" | "HashMap" => "Map",
+        "DateTime" => "Time",
+        "bool" => "Boolean",
+        "Option" | "Zeroizing" | "Box" => inner(0).map_or("Other", |ty| kind(ty, is_secret)),
+        _ if is_plain(ty) => "Number",
+        _ => "Other",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use syn::parse_quote;
@@ -88,6 +112,29 @@ mod tests {
         ];
         for ty in &no {
             assert!(!wipes_itself(ty));
+        }
+    }
+
+    #[test]
+    fn kinds() {
+        let expected = [
+            ("Text", parse_quote!(Option<std::string::String>)),
+            ("Text", parse_quote!(SecretString)),
+            ("Text", parse_quote!(Zeroizing<String>)),
+            ("Bytes", parse_quote!(Vec<u8>)),
+            ("Bytes", parse_quote!(SecretSlice<u8>)),
+            ("List", parse_quote!(Vec<String>)),
+            ("Map", parse_quote!(BTreeMap<String, SecretString>)),
+            ("Number", parse_quote!(u16)),
+            ("Number", parse_quote!(Option<f64>)),
+            ("Boolean", parse_quote!(bool)),
+            ("Time", parse_quote!(Option<DateTime<Utc>>)),
+            ("Other", parse_quote!(SslMode)),
+            ("Other", parse_quote!((u8, u8))),
+        ];
+        assert_eq!(kind(&parse_quote!(Vec<u8>), false), "List");
+        for (name, ty) in expected {
+            assert_eq!(kind(&ty, true), name);
         }
     }
 

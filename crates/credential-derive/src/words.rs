@@ -114,6 +114,35 @@ pub(crate) fn looks_secret(name: &str) -> bool {
     false
 }
 
+/// The name serde gives a field under `rename_all`.
+pub(crate) fn renamed(field: &str, rule: &str) -> String {
+    let capitalised = || -> String {
+        field
+            .split('_')
+            .map(|word| {
+                let mut chars = word.chars();
+                chars.next().map_or_else(String::new, |first| {
+                    first.to_ascii_uppercase().to_string() + chars.as_str()
+                })
+            })
+            .collect()
+    };
+    match rule {
+        "UPPERCASE" | "SCREAMING_SNAKE_CASE" => field.to_ascii_uppercase(),
+        "kebab-case" => field.replace('_', "-"),
+        "SCREAMING-KEBAB-CASE" => field.to_ascii_uppercase().replace('_', "-"),
+        "PascalCase" => capitalised(),
+        "camelCase" => {
+            let pascal = capitalised();
+            let mut chars = pascal.chars();
+            chars.next().map_or_else(String::new, |first| {
+                first.to_ascii_lowercase().to_string() + chars.as_str()
+            })
+        }
+        _ => field.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

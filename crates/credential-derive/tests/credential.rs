@@ -451,3 +451,53 @@ fn without_a_function_refresh_is_not_supported() {
         Err(CredentialError::RefreshNotSupported)
     );
 }
+
+#[test]
+fn the_fields_are_known_without_a_value() {
+    use nebula_credential_core::{FieldInfo, FieldKind};
+
+    #[derive(Credential)]
+    struct Described {
+        #[secret]
+        #[serde(rename = "apiKey")]
+        api_key: String,
+        #[secret]
+        backup: Option<Vec<u8>>,
+        port: u16,
+        #[serde(default)]
+        verbose: bool,
+        #[serde(skip)]
+        cached: String,
+    }
+
+    let expected = [
+        FieldInfo::new("apiKey", FieldKind::Text, true, true),
+        FieldInfo::new("backup", FieldKind::Bytes, true, false),
+        FieldInfo::new("port", FieldKind::Number, false, true),
+        FieldInfo::new("verbose", FieldKind::Boolean, false, false),
+    ];
+    assert_eq!(Described::fields(), expected);
+}
+
+#[test]
+fn the_described_names_are_those_that_are_stored() {
+    macro_rules! check {
+        ($($rule:literal)*) => {$({
+            #[derive(Credential)]
+            #[serde(rename_all = $rule)]
+            struct Renamed {
+                #[secret]
+                a_long_name: String,
+                b: String,
+            }
+            let value = Renamed { a_long_name: "x".into(), b: "y".into() };
+            let json = nebula_credential_core::encode_credential(&value, 1024).unwrap();
+            let json: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json.expose()).unwrap();
+            for field in Renamed::fields() {
+                assert!(json.contains_key(field.name), "{}: {}", $rule, field.name);
+            }
+        })*};
+    }
+    check!("lowercase" "UPPERCASE" "PascalCase" "camelCase" "snake_case" "SCREAMING_SNAKE_CASE" "kebab-case"
+        "SCREAMING-KEBAB-CASE");
+}
