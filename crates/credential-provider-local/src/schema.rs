@@ -95,9 +95,10 @@ pub(crate) enum Format {
     Foreign,
 }
 
-/// Reads what `conn` is a connection to.
+/// Reads what `conn` is a connection to: in one transaction, for another process may be making the store.
 pub(crate) fn inspect(conn: &Connection) -> Result<Format, Fault> {
-    let number = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let tx = conn.unchecked_transaction()?;
+    let number = |sql: &str| tx.query_row(sql, [], |row| row.get::<_, i64>(0));
     let application = number("PRAGMA application_id")?;
     let format = number("PRAGMA user_version")?;
     if application == i64::from(APPLICATION_ID) {

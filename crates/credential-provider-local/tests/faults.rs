@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test that cannot go on fails"
 )]
 
@@ -97,6 +98,7 @@ fn a_full_disk_is_a_clear_error_and_the_old_value_stays() {
     fs::remove_file(&filler).unwrap();
     put(&store, "a", stored + 1, "small").unwrap();
     assert_eq!(get(&store, "a").unwrap(), "small");
+    println!("full disk: {stored} versions stored and kept, then: {error}");
     drop(store);
     let store = LocalStorage::existing(dir.path().join("secrets"));
     assert_eq!(get(&store, "a").unwrap(), "small");
@@ -184,6 +186,7 @@ fn a_failed_sync_is_never_acknowledged() {
             reported += 1;
         }
     }
+    println!("failed syncs: {reported} reported as an unknown outcome, 0 acknowledged");
     assert!(reported >= 3, "only {reported} failures reached the store");
 }
 
@@ -211,5 +214,6 @@ fn a_failed_write_leaves_the_old_value_or_the_new_one() {
             }
         }
     }
+    println!("failed writes: {reported} reported, the old value or the new one found after each");
     assert!(reported >= 6, "only {reported} failures reached the store");
 }

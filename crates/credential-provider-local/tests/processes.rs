@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test that cannot go on fails"
 )]
 
@@ -85,7 +86,9 @@ fn increments_of_four_processes_are_never_lost() {
     for child in children {
         assert!(child.wait_with_output().unwrap().status.success());
     }
-    assert_eq!(get(&store, "counter").unwrap(), (4 * times).to_string());
+    let counter = get(&store, "counter").unwrap();
+    println!("increments: 4 processes of {times} each, the counter stands at {counter}");
+    assert_eq!(counter, (4 * times).to_string());
     assert_eq!(
         u64::from(head(&store, "counter").unwrap().latest.get()),
         4 * times + 1
@@ -359,6 +362,7 @@ fn a_killed_writer_loses_nothing_it_acknowledged() {
     store.open_blocking().unwrap();
     drop(store);
     let mut steps = 0;
+    let mut slowest = Duration::ZERO;
     for cycle in 0..cycles {
         let patience = Duration::from_micros(2_000 + random(seed, u64::MAX - cycle) % 60_000);
         let acknowledged = killed_writer(&path, seed, steps, patience);
@@ -366,11 +370,8 @@ fn a_killed_writer_loses_nothing_it_acknowledged() {
         let store = LocalStorage::existing(&path);
         store.open_blocking().unwrap();
         wait(store.generation()).unwrap();
-        assert!(
-            start.elapsed() < Duration::from_secs(1),
-            "reopening took {:?}",
-            start.elapsed()
-        );
+        slowest = slowest.max(start.elapsed());
+        assert!(slowest < Duration::from_secs(1), "reopening took {slowest:?}");
         // The step it was killed in was made or not.
         let found = Model::read(&store);
         let is_after = |steps| found == Model::after(seed, steps).visible();
@@ -384,5 +385,6 @@ fn a_killed_writer_loses_nothing_it_acknowledged() {
             acknowledged
         };
     }
+    println!("kills: {cycles}, steps made: {steps}, lost: 0, slowest reopening: {slowest:?}");
     assert!(steps > cycles, "only {steps} steps in {cycles} cycles");
 }
