@@ -9,7 +9,7 @@ use nebula_credential_core::{
     Sealed, Version,
 };
 use nebula_credential_crypto::{
-    EncryptLayer, Epoch, EpochState, EpochUse, KeyJob, KeyRing, Place, Sealer, Suite,
+    EncryptLayer, Epoch, EpochState, EpochUse, KeyJob, KeyRing, Place, RingDraft, Sealer, Suite,
 };
 use tower::Layer as _;
 
@@ -136,6 +136,23 @@ async fn after_rotation_and_rewrap_the_old_key_can_go_and_all_is_readable() {
         .into_record()
         .unwrap();
     assert_eq!(record.payload.expose(), secret(&rows[2]));
+}
+
+#[tokio::test]
+async fn a_full_ring_forgets_a_destroyed_epoch_to_rotate() {
+    let store = MemoryStore::default();
+    let ring = ring(Suite::default());
+    let fill = |draft: &mut RingDraft<'_>| (1..512).try_for_each(|_| draft.rotate(time(1)).map(drop));
+    change(&ring, fill).unwrap();
+    let first = ring.status().epochs[0].epoch;
+    assert!(change(&ring, |draft| draft.rotate(time(2))).is_err());
+    let used = EpochUse::scan(&store.handle(), &ring, &at(1000)).await.unwrap();
+    change(&ring, |draft| draft.destroy_epoch(first, &used)).unwrap();
+    let last = change(&ring, |draft| draft.rotate(time(2))).unwrap();
+    let status = ring.status();
+    assert_eq!((status.epochs.len(), last.get()), (512, 513));
+    assert!(status.epochs.iter().all(|epoch| epoch.epoch != first));
+    assert!(KeyRing::unlock(&ring.to_bytes(), &key_file(1)).is_ok());
 }
 
 #[tokio::test]

@@ -290,7 +290,7 @@ fn a_new_root_closes_every_old_slot_and_copy() {
 }
 
 #[test]
-fn a_ring_forgets_destroyed_epochs_rather_than_grow_without_end() {
+fn a_ring_holds_512_epochs_and_no_more() {
     let ring = ring(Suite::default());
     let error = change(&ring, |draft| {
         loop {
