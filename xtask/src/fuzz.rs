@@ -9,7 +9,9 @@
 use crate::cargo::Metadata;
 use crate::{Result, process, tools};
 
+/// How long each target runs, unless `--seconds` or the environment says otherwise.
 const SECONDS: u64 = 60;
+pub(crate) const SECONDS_VARIABLE: &str = "NEBULA_FUZZ_SECONDS";
 
 /// libFuzzer stops at a single allocation beyond this: limits have to be checked before memory is taken. The longest
 /// envelope takes little more than 1 MiB; the cheapest Argon2id that is ever run takes 19.
@@ -18,7 +20,7 @@ const ALLOCATION_MIB: u64 = 8;
 const INPUT_SECONDS: u64 = 10;
 
 pub(crate) fn run(arguments: &[&str]) -> Result<bool> {
-    let (target, seconds) = parse(arguments)?;
+    let (target, seconds) = parse(arguments, std::env::var(SECONDS_VARIABLE).ok().as_deref())?;
     let metadata = Metadata::load()?;
     let root = &metadata.workspace_root;
     let known = targets(&process::read(&root.join("fuzz/Cargo.toml"))?)?;
@@ -72,16 +74,18 @@ pub(crate) fn run(arguments: &[&str]) -> Result<bool> {
     Ok(holds)
 }
 
-fn parse<'a>(arguments: &[&'a str]) -> Result<(Option<&'a str>, u64)> {
+fn parse<'a>(arguments: &[&'a str], default: Option<&str>) -> Result<(Option<&'a str>, u64)> {
     let (target, flags) = match arguments {
         [target, flags @ ..] if !target.starts_with('-') => (Some(*target), flags),
         flags => (None, flags),
     };
+    let count = |text: &str| -> Result<u64> {
+        let count = text.parse();
+        Ok(count.map_err(|_| format!("`{text}` is not a number of seconds"))?)
+    };
     let seconds = match flags {
-        [] => SECONDS,
-        ["--seconds", count] => count
-            .parse()
-            .map_err(|_| format!("`{count}` is not a number of seconds"))?,
+        [] => default.map_or(Ok(SECONDS), count)?,
+        ["--seconds", text] => count(text)?,
         other => return Err(format!("fuzz does not take `{}`", other.join(" ")).into()),
     };
     Ok((target, seconds))
@@ -112,12 +116,14 @@ mod tests {
 
     #[test]
     fn a_target_and_a_time_may_be_given() {
-        assert_eq!(parse(&[]).unwrap(), (None, SECONDS));
-        assert_eq!(parse(&["name_codec"]).unwrap(), (Some("name_codec"), SECONDS));
-        assert_eq!(parse(&["--seconds", "5"]).unwrap(), (None, 5));
-        assert_eq!(parse(&["a", "--seconds", "5"]).unwrap(), (Some("a"), 5));
-        assert!(parse(&["a", "--seconds", "x"]).is_err());
-        assert!(parse(&["a", "b"]).is_err());
+        assert_eq!(parse(&[], None).unwrap(), (None, SECONDS));
+        assert_eq!(parse(&[], Some("7")).unwrap(), (None, 7));
+        assert_eq!(parse(&["a"], None).unwrap(), (Some("a"), SECONDS));
+        assert_eq!(parse(&["--seconds", "5"], Some("7")).unwrap(), (None, 5));
+        assert_eq!(parse(&["a", "--seconds", "5"], None).unwrap(), (Some("a"), 5));
+        assert!(parse(&["a", "--seconds", "x"], None).is_err());
+        assert!(parse(&[], Some("x")).is_err());
+        assert!(parse(&["a", "b"], None).is_err());
     }
 
     #[test]

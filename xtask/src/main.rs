@@ -33,7 +33,7 @@ usage: cargo xtask COMMAND
   fuzz [TARGET] [--seconds N]
                             fuzz one target, or all of them in turn (60 seconds each)
   bench [NAME]              benchmarks, or those whose name contains NAME
-  prove [NAME]              long proofs at full count; without NAME, list them
+  prove [NAME|all]          long proofs at full count; without NAME, list them
 ";
 
 fn main() -> ExitCode {

@@ -1,6 +1,6 @@
 //! Several processes. A test starts its own binary again, as a child that plays the other side.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
 use std::env;
 use std::fs;
@@ -136,6 +136,7 @@ fn a_killed_writer_leaves_a_whole_file_and_nothing_that_stays() {
         assert!(*found == content(n), "a mixture, or a part, of contents");
         changed += u64::from(n > 0);
     }
+    println!("kills: {cycles}, of which {changed} amid changes; every file was whole");
     assert!(
         changed * 2 > cycles,
         "only {changed} of {cycles} writers wrote anything"
