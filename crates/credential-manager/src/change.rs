@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
 use nebula_credential_core::{
-    Credential, CredentialError, CredentialRef, Delete, DeleteMode, IdempotencyToken, Op, Phase, Plaintext,
-    Precondition, Put, Record, RecordHead, Restore, Rewrite, Selector, Tags, Update, Version, VersionHead,
-    encode_credential, whole_micros,
+    AnyCredential, Credential, CredentialError, CredentialRef, Delete, DeleteMode, IdempotencyToken, Op,
+    Phase, Plaintext, Precondition, Put, Record, RecordHead, Restore, Rewrite, SecretWriter, Selector, Tags,
+    Update, Version, VersionHead, encode_credential, whole_micros,
 };
 
 use crate::store::{Value, Write};
@@ -20,7 +20,7 @@ impl CredentialManager {
     /// [`CredentialError::Validation`] from the type, [`CredentialError::TypeMismatch`] if a credential of another
     /// type has that name, and those of the store. An `Ok` means that it is durable.
     pub fn store<C: Credential>(&self, name: impl AsRef<str>, credential: C) -> Store<'_> {
-        Store::new(self, name.as_ref(), credential, false)
+        Store::new(self, self.value(name.as_ref(), &credential), false)
     }
 
     /// Replaces the value of an existing credential. The old version is kept for [`rollback`](Self::rollback);
@@ -29,7 +29,23 @@ impl CredentialManager {
     /// # Errors
     /// [`CredentialError::NotFound`] if there is none, and those of [`store`](Self::store).
     pub fn rotate<C: Credential>(&self, name: impl AsRef<str>, credential: C) -> Store<'_> {
-        Store::new(self, name.as_ref(), credential, true)
+        Store::new(self, self.value(name.as_ref(), &credential), true)
+    }
+
+    /// [`store`](Self::store) for a credential whose type is known only at run time.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn store_any(&self, name: impl AsRef<str>, credential: &AnyCredential) -> Store<'_> {
+        Store::new(self, self.value_any(name.as_ref(), credential), false)
+    }
+
+    /// [`rotate`](Self::rotate) for a credential whose type is known only at run time.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rotate_any(&self, name: impl AsRef<str>, credential: &AnyCredential) -> Store<'_> {
+        Store::new(self, self.value_any(name.as_ref(), credential), true)
     }
 
     /// Makes the value before the current one current again, as a new version: nothing is lost, and the rollback
@@ -181,7 +197,7 @@ impl CredentialManager {
         .map(drop)
     }
 
-    pub(crate) fn value<C: Credential>(&self, name: &str, credential: &C) -> Result<Value, CredentialError> {
+    fn value<C: Credential>(&self, name: &str, credential: &C) -> Result<Value, CredentialError> {
         let id = self.id(name)?;
         credential.validate()?;
         Ok(Value {
@@ -190,6 +206,20 @@ impl CredentialManager {
             schema_version: C::schema_version(),
             expires_at: credential.expires_at().map(whole_micros),
             payload: encode_credential(credential, self.inner.secret_limit)?,
+        })
+    }
+
+    fn value_any(&self, name: &str, credential: &AnyCredential) -> Result<Value, CredentialError> {
+        let id = self.id(name)?;
+        credential.validate()?;
+        let mut payload = SecretWriter::with_limit(self.inner.secret_limit);
+        credential.encode(&mut payload)?;
+        Ok(Value {
+            id,
+            credential_type: Arc::from(credential.credential_type()),
+            schema_version: credential.schema_version(),
+            expires_at: credential.expires_at().map(whole_micros),
+            payload: payload.finish(),
         })
     }
 

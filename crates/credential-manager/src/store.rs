@@ -2,8 +2,7 @@ use std::future::IntoFuture;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    BoxFuture, Credential, CredentialError, CredentialRef, Plaintext, Precondition, Tags, Version,
-    whole_micros,
+    BoxFuture, CredentialError, CredentialRef, Plaintext, Precondition, Tags, Version, whole_micros,
 };
 
 use crate::{CredentialManager, CredentialMetadata};
@@ -36,20 +35,19 @@ pub(crate) struct Write {
 }
 
 impl<'a> Store<'a> {
-    pub(crate) fn new<C: Credential>(
+    pub(crate) fn new(
         manager: &'a CredentialManager,
-        name: &str,
-        credential: C,
+        value: Result<Value, CredentialError>,
         must_exist: bool,
     ) -> Self {
-        let value = manager.value(name, &credential);
+        let write = Write {
+            must_exist,
+            ..Write::default()
+        };
         Self {
             manager,
             value,
-            write: Write {
-                must_exist,
-                ..Write::default()
-            },
+            write,
         }
     }
 

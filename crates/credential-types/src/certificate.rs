@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    Credential, CredentialError, CredentialValue, ExposeSecret, Redact, SecretField, SecretString,
-    SecretWriter,
+    Credential, CredentialError, CredentialValue, ExposeSecret, FieldInfo, FieldKind, Redact, SecretField,
+    SecretString, SecretWriter,
 };
 use x509_parser::certificate::X509Certificate;
 
@@ -60,6 +60,16 @@ impl CertificateCredential {
 impl Credential for CertificateCredential {
     fn credential_type() -> &'static str {
         "certificate"
+    }
+
+    fn fields() -> &'static [FieldInfo] {
+        const FIELDS: &[FieldInfo] = &[
+            FieldInfo::new("certificate", FieldKind::Text, false, true),
+            FieldInfo::new("private_key", FieldKind::Text, true, true),
+            FieldInfo::new("passphrase", FieldKind::Text, true, false),
+            FieldInfo::new("ca", FieldKind::Text, false, false),
+        ];
+        FIELDS
     }
 
     fn validate(&self) -> Result<(), CredentialError> {

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use nebula_credential_core::__private::{check_schema, decode as read, encode as write};
 use nebula_credential_core::{
     AnyCredential, Credential, CredentialError, CredentialName, CredentialValue, CustomValue, ExposeSecret,
-    SecretString, SecretWriter,
+    FieldInfo, FieldKind, SecretString, SecretWriter,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -185,6 +185,11 @@ impl StoredMember {
 impl Credential for CompositeCredential {
     fn credential_type() -> &'static str {
         "composite"
+    }
+
+    fn fields() -> &'static [FieldInfo] {
+        const FIELDS: &[FieldInfo] = &[FieldInfo::new("members", FieldKind::Map, true, true)];
+        FIELDS
     }
 
     fn validate(&self) -> Result<(), CredentialError> {

@@ -2,8 +2,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    Credential, CredentialError, CredentialValue, ExposeSecret, Redact, SecretField, SecretString,
-    SecretWriter,
+    Credential, CredentialError, CredentialValue, ExposeSecret, FieldInfo, FieldKind, Redact, SecretField,
+    SecretString, SecretWriter,
 };
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -41,6 +41,11 @@ impl JwtCredential {
 impl Credential for JwtCredential {
     fn credential_type() -> &'static str {
         "jwt"
+    }
+
+    fn fields() -> &'static [FieldInfo] {
+        const FIELDS: &[FieldInfo] = &[FieldInfo::new("token", FieldKind::Text, true, true)];
+        FIELDS
     }
 
     fn validate(&self) -> Result<(), CredentialError> {
