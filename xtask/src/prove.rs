@@ -34,7 +34,14 @@ const PROOFS: &[Proof] = &[
         name: "vectors",
         shows: "every published vector of the primitives; golden key rings and envelopes open",
         runs: &[
-            &["test", CRYPTO, "--test=vectors", "--", "--nocapture"],
+            &[
+                "test",
+                CRYPTO,
+                "--all-features",
+                "--test=vectors",
+                "--",
+                "--nocapture",
+            ],
             &["test", CRYPTO, "--test=sealing", "golden", "--", "--nocapture"],
         ],
         environment: &[],
@@ -63,6 +70,7 @@ const PROOFS: &[Proof] = &[
             &[
                 "test",
                 CRYPTO,
+                "--all-features",
                 "--test=primitive",
                 "nothing_opens_after_any_change",
                 "--",
@@ -70,7 +78,7 @@ const PROOFS: &[Proof] = &[
             ],
         ],
         environment: &[],
-        figures: &[" damaged", "accepted", "refused: "],
+        figures: &[" damaged", " accepted", "refused: "],
     },
     Proof {
         name: "transplant",
@@ -90,7 +98,14 @@ const PROOFS: &[Proof] = &[
         name: "two-keys",
         shows: "nothing crafted to open under two keys does, though plain AES-GCM opens it",
         runs: &[
-            &["test", CRYPTO, "--test=primitive_salamander", "--", "--nocapture"],
+            &[
+                "test",
+                CRYPTO,
+                "--all-features",
+                "--test=primitive_salamander",
+                "--",
+                "--nocapture",
+            ],
             &["test", CRYPTO, "--test=sealing", "two_keys", "--", "--nocapture"],
         ],
         environment: &[("NEBULA_PROOF_COUNT", "1000")],
@@ -103,6 +118,7 @@ const PROOFS: &[Proof] = &[
             &[
                 "test",
                 CRYPTO,
+                "--all-features",
                 "--test=primitive",
                 "a_constant_random_source",
                 "--",
