@@ -14,9 +14,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use common::{child_arguments, count, get, head, process_under, put, said, say, scratch, skip, version};
+use common::{child_arguments, count, get, head, process_under, put, said, say, scratch, version};
 use nebula_credential_core::ErrorKind;
 use nebula_credential_provider_local::LocalStorage;
+use nebula_credential_testkit::skip;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// Runs when [`process_under`] starts this program; otherwise there is nothing to do.

@@ -13,9 +13,10 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use common::{child_arguments, get, process, put, scratch, skip};
+use common::{child_arguments, get, process, put, scratch};
 use nebula_credential_core::{CredentialError, ErrorKind};
 use nebula_credential_provider_local::LocalStorage;
+use nebula_credential_testkit::skip;
 use rusqlite::Connection;
 
 fn mode(path: &Path) -> u32 {

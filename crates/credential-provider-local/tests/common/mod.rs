@@ -139,19 +139,6 @@ pub(crate) fn scratch() -> (tempfile::TempDir, LocalStorage) {
     (dir, store)
 }
 
-/// Says in the file the runner names that a test could not run here.
-pub(crate) fn skip(test: &str, why: &str) {
-    use std::io::Write as _;
-    if let Some(path) = std::env::var_os("NEBULA_TEST_SKIP_LOG") {
-        let mut log = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path)
-            .unwrap();
-        writeln!(log, "{test}: {why}").unwrap();
-    }
-}
-
 /// How often a long proof repeats: the environment variable, or `default`.
 pub(crate) fn count(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
