@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{CredentialError, DataKey};
 use nebula_credential_memory::LockedKey;
+use subtle::ConstantTimeEq as _;
 
 pub use draft::RingDraft;
 use epoch::EpochKey;
@@ -246,7 +247,7 @@ impl KeyRing {
             return Ok(true);
         }
         let next = current.follow(&bytes)?;
-        if next.outside.id != current.outside.id || next.outside.generation < current.outside.generation {
+        if !next.continues(&current) {
             return Err(CredentialError::invalid_state(
                 "another or an older key ring was put in the place of the one in use; put the newest back, or open \
                  the store again",
@@ -323,6 +324,23 @@ impl State {
             }
         }
         Self::new(encoded.outside, Arc::clone(&self.root), epochs, bytes.to_vec())
+    }
+
+    /// Whether changes made this of `earlier`. The generation alone does not tell: an old copy that was put back and
+    /// changed since may have a later one, and other keys under the numbers that records name.
+    fn continues(&self, earlier: &Self) -> bool {
+        let newest = |state: &Self| state.epochs.last().map(|key| key.epoch);
+        let is_kept = |key: &EpochKey| match (&key.kek, earlier.epoch(key.epoch)) {
+            (Some(now), Some(known)) => {
+                let known = known.kek.as_ref();
+                known.is_some_and(|known| bool::from(now.expose().ct_eq(known.expose())))
+            }
+            _ => true,
+        };
+        self.outside.id == earlier.outside.id
+            && self.outside.generation > earlier.outside.generation
+            && newest(self) >= newest(earlier)
+            && self.epochs.iter().all(is_kept)
     }
 
     pub(crate) fn id(&self) -> RingId {

@@ -187,6 +187,47 @@ fn an_older_or_another_ring_in_its_place_is_noticed() {
     assert!(sealer.seal(row.place(), &plain(b"x")).is_err());
 }
 
+/// The name of the ring is right and its generation is not older, but the key it has under number 2 is another.
+#[test]
+fn an_old_ring_that_was_put_back_and_changed_since_is_noticed() {
+    for changes in 1..=3 {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path().join("s");
+        let file = KeyRingFile::create(&dir, &key_file(1), time(0)).unwrap();
+        let old = fs::read(dir.join("keyring")).unwrap();
+        file.update(|draft| draft.rotate(time(1))).unwrap();
+        let sealer = Sealer::new(file.ring().clone());
+        let row = Row::new("db");
+        let sealed = sealer.seal(row.place(), &plain(b"x")).unwrap();
+
+        fs::write(dir.join("keyring"), &old).unwrap();
+        let other = KeyRingFile::open(&dir, &key_file(1)).unwrap();
+        for second in 1..=changes {
+            other.update(|draft| draft.rotate(time(second))).unwrap();
+        }
+        let error = sealer.seal(row.place(), &plain(b"x")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidState, "{changes}: {error}");
+        assert!(file.update(|draft| draft.rotate(time(9))).is_err());
+        assert!(
+            sealer.open(row.place(), &sealed).is_ok(),
+            "what it knows it still opens"
+        );
+    }
+    // Nor may a key be missing that is in use.
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("s");
+    let file = KeyRingFile::create(&dir, &key_file(1), time(0)).unwrap();
+    let old = fs::read(dir.join("keyring")).unwrap();
+    file.update(|draft| draft.rotate(time(1))).unwrap();
+    fs::write(dir.join("keyring"), &old).unwrap();
+    let other = KeyRingFile::open(&dir, &key_file(1)).unwrap();
+    for _ in 0..3 {
+        other.record_wraps().unwrap();
+    }
+    let error = file.reload_if_changed().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+}
+
 #[test]
 fn a_new_root_makes_other_processes_open_the_ring_again() {
     let scratch = tempfile::tempdir().unwrap();
