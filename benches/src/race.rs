@@ -7,10 +7,10 @@ use crate::stats::{Middle, median, quantile, sorted};
 use crate::table::{Row, Table, Verdict};
 use crate::{Bench, Error, Result};
 
-/// A sample lasts at least this long: the clock's own 20 ns are then a thousandth of it.
-const SAMPLE: Duration = Duration::from_micros(20);
+/// A sample lasts at least this long: what the clock takes, and the entry into an async runtime, is then lost in it.
+const SAMPLE: Duration = Duration::from_micros(100);
 /// How long each function runs before the next has its turn: shorter than the phases of a busy machine.
-const TURN: Duration = Duration::from_millis(2);
+const TURN: Duration = Duration::from_millis(4);
 const ROUNDS: usize = 61;
 
 /// Functions that do the same work, ours and its peers, measured in turns.
@@ -192,11 +192,15 @@ impl<'a> Race<'a> {
 }
 
 impl Lane<'_> {
-    /// Finds how many calls make a sample; warms caches and branch predictors on the way.
+    /// Finds how many calls make a sample. The first turn only warms up: files are opened in it, and caches filled.
     fn calibrate(&mut self) -> Result<()> {
         (self.prepare)()?;
+        let begin = Instant::now();
+        while begin.elapsed() < TURN {
+            self.time()?;
+        }
         let mut taken = self.time()?;
-        while taken < SAMPLE {
+        while taken < SAMPLE && self.batch < 1 << 30 {
             self.batch *= 2;
             taken = self.time()?;
         }
@@ -235,9 +239,14 @@ mod tests {
         };
         let mut calls = 0;
         let mut race = bench.race("test");
-        let slow = race.lane("slow", repeat(|| Ok::<_, Error>(std::thread::sleep(SAMPLE))));
+        let slow = race.lane("slow", |_| {
+            std::thread::sleep(SAMPLE);
+            Ok(())
+        });
         let fast = race.lane("fast", |times| {
-            calls += times;
+            for _ in 0..times {
+                calls = black_box(calls + 1);
+            }
             Ok(())
         });
         race.at_most(f64::INFINITY, fast, slow);

@@ -321,14 +321,12 @@ fn beside(bench: &mut Bench, runtime: &Runtime, stores: &Stores) -> Result<()> {
     let errors = Cell::new(0_u64);
     let rotation = std::cell::RefCell::new(Rotation::new(stores, runtime)?);
     let work = |times| {
-        runtime.block_on(async {
-            for _ in 0..times {
-                if rotation.borrow_mut().put().await.is_err() {
-                    errors.set(errors.get() + 1);
-                }
+        for _ in 0..times {
+            if runtime.block_on(rotation.borrow_mut().put()).is_err() {
+                errors.set(errors.get() + 1);
             }
-            Ok(())
-        })
+        }
+        Ok(())
     };
     let mut race = bench.race("durable put beside another process that puts flat out");
     race.scale_rounds(4.0);

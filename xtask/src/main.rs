@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
   audit [--advisories DIR]  bans, licences, sources, advisories (from DIR without network), unsafe count
   fuzz [TARGET] [--seconds N]
                             fuzz one target, or all of them in turn (60 seconds each)
-  bench [NAME]              benchmarks, or those whose name contains NAME
+  bench [NAME]              benchmarks, or the one called NAME
   prove [NAME|all]          long proofs at full count; without NAME, list them
 ";
 
