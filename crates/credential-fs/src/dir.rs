@@ -27,7 +27,7 @@ use crate::{file, name};
 ///   or others without the sticky bit. `/tmp` has it and passes. Who owns the directories above is
 ///   not asked: an owner can take the directory away, but cannot make one that passes.
 ///
-/// Names starting with a dot and ending in `.tmp` are its own temporary files.
+/// The next content of a file `name` is written to `.name.tmp`; what else lies here is left alone.
 pub struct PrivateDir {
     pub(crate) place: Place,
 }

@@ -19,7 +19,19 @@ use crate::{name, walk};
 #[must_use = "the lock is released when this is dropped"]
 #[derive(Debug)]
 pub struct FileLock {
-    _fd: OwnedFd,
+    _held: Held,
+}
+
+/// A descriptor whose lock is given back on drop. To close it is not enough: a child that another thread forked
+/// meanwhile has a copy of it, and would keep the lock for its whole life.
+#[derive(Debug)]
+pub(crate) struct Held(pub(crate) OwnedFd);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing it, which follows, gives back what this cannot.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl FileLock {
@@ -35,7 +47,7 @@ impl FileLock {
             retry_on_intr(|| flock(&fd, FlockOperation::LockExclusive))
                 .map_err(failed("lock", &dir.child(name)))?;
             if current(dir, name, &fd)? {
-                return Ok(Self { _fd: fd });
+                return Ok(Self { _held: Held(fd) });
             }
         }
     }
@@ -49,7 +61,7 @@ impl FileLock {
         loop {
             let fd = open(dir, name)?;
             match retry_on_intr(|| flock(&fd, FlockOperation::NonBlockingLockExclusive)) {
-                Ok(()) if current(dir, name, &fd)? => return Ok(Some(Self { _fd: fd })),
+                Ok(()) if current(dir, name, &fd)? => return Ok(Some(Self { _held: Held(fd) })),
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Ok(None),
                 Err(errno) => return Err(classify(&errno.into(), "lock", &dir.child(name))),
@@ -90,5 +102,22 @@ fn current(dir: &PrivateDir, name: &str, fd: &OwnedFd) -> Result<bool, Credentia
         Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
         Err(Errno::NOENT) => Ok(false),
         Err(errno) => Err(classify(&errno.into(), "examine", &path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_descriptor_as_in_a_forked_child_does_not_keep_the_lock() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = PrivateDir::create(scratch.path().join("store")).unwrap();
+        let lock = FileLock::lock(&dir, "lock").unwrap();
+        let copy = rustix::io::dup(&lock._held.0).unwrap();
+        assert!(FileLock::try_lock(&dir, "lock").unwrap().is_none());
+        drop(lock);
+        assert!(FileLock::try_lock(&dir, "lock").unwrap().is_some());
+        drop(copy);
     }
 }

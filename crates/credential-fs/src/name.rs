@@ -20,8 +20,3 @@ pub(crate) fn validate(name: &str) -> Result<(), CredentialError> {
 pub(crate) fn temporary(name: &str) -> String {
     format!(".{name}.tmp")
 }
-
-/// Whether `name` is one that [`temporary`] makes.
-pub(crate) fn is_temporary(name: &[u8]) -> bool {
-    name.len() > 5 && name.starts_with(b".") && name.ends_with(b".tmp")
-}

@@ -1,22 +1,21 @@
 //! Durable changes: a file is whole and old, or whole and new, at every moment and after a crash.
 //!
-//! Every change holds the lock of the directory itself, so a temporary file seen under that lock was
-//! left by a process that died, and can go.
+//! Every change holds the lock of the directory itself, so a temporary file of the same name seen under that lock was
+//! left by a process that died, and can go. No other file is touched: the directory may be the user's own, and a key
+//! whose file was never put in place protects nothing.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 
 use nebula_credential_core::CredentialError;
-use rustix::fs::{AtFlags, Dir, FlockOperation, OFlags, fchmod, flock, openat, renameat, statat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, OFlags, fchmod, flock, openat, renameat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::PrivateDir;
 use crate::check::FILE_MODE;
 use crate::error::{classify, failed, unsettled};
-use crate::name::{is_temporary, temporary, validate};
+use crate::lock::Held;
+use crate::name::{temporary, validate};
 use crate::sync::fsync;
 
 /// What [`PrivateDir::create_new`] did.
@@ -41,7 +40,7 @@ impl PrivateDir {
     /// directory could not be synced.
     pub fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), CredentialError> {
         validate(name)?;
-        let _lock = self.exclusive()?;
+        let _lock = self.exclusive(name)?;
         self.stage(name, bytes)?;
         let temp = temporary(name);
         renameat(&self.place.fd, &temp, &self.place.fd, name).map_err(|errno| {
@@ -60,7 +59,7 @@ impl PrivateDir {
     /// As for [`replace`](Self::replace).
     pub fn create_new(&self, name: &str, bytes: &[u8]) -> Result<CreateOutcome, CredentialError> {
         validate(name)?;
-        let _lock = self.exclusive()?;
+        let _lock = self.exclusive(name)?;
         if self.present(name)? {
             return Ok(CreateOutcome::Exists);
         }
@@ -87,7 +86,7 @@ impl PrivateDir {
     /// As for [`replace`](Self::replace).
     pub fn remove(&self, name: &str) -> Result<bool, CredentialError> {
         validate(name)?;
-        let _lock = self.exclusive()?;
+        let _lock = self.exclusive(name)?;
         match unlinkat(&self.place.fd, name, AtFlags::empty()) {
             Ok(()) => self.settle(name).map(|()| true),
             Err(Errno::NOENT) => Ok(false),
@@ -95,25 +94,14 @@ impl PrivateDir {
         }
     }
 
-    /// The lock of the directory, until the descriptor is dropped.
-    fn exclusive(&self) -> Result<OwnedFd, CredentialError> {
-        let fd = self.place.reopen()?;
-        retry_on_intr(|| flock(&fd, FlockOperation::LockExclusive)).map_err(failed("lock", self.path()))?;
-        self.sweep(&fd)?;
-        Ok(fd)
-    }
-
-    /// Removes the temporary files of writers that died: they may hold a key.
-    fn sweep(&self, fd: &OwnedFd) -> Result<(), CredentialError> {
-        for entry in Dir::read_from(fd).map_err(failed("list", self.path()))? {
-            let entry = entry.map_err(failed("list", self.path()))?;
-            let name = entry.file_name();
-            if is_temporary(name.to_bytes()) {
-                let path = self.path().join(OsStr::from_bytes(name.to_bytes()));
-                unlinkat(fd, name, AtFlags::empty()).map_err(failed("remove", &path))?;
-            }
+    /// The lock of the directory, until it is dropped, to change the file `name`.
+    fn exclusive(&self, name: &str) -> Result<Held, CredentialError> {
+        let fd = Held(self.place.reopen()?);
+        retry_on_intr(|| flock(&fd.0, FlockOperation::LockExclusive)).map_err(failed("lock", self.path()))?;
+        match unlinkat(&self.place.fd, temporary(name), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(fd),
+            Err(errno) => Err(classify(&errno.into(), "remove", &self.child(&temporary(name)))),
         }
-        Ok(())
     }
 
     /// Writes and syncs the temporary file of `name`; on failure nothing is left.
