@@ -13,9 +13,21 @@ pub fn keyring_decode(data: &[u8]) {
         unlock(&forged);
         derive(&forged);
     }
-    if let Ok(key) = KeyFile::from_bytes(data) {
-        assert!(!format!("{key:?}").contains(','), "no bytes of the key are shown");
+    read_key_file(data);
+    if let Some((body, _)) = data.split_last_chunk::<8>() {
+        read_key_file(&[body, &blake3::hash(body).as_bytes()[..8]].concat());
     }
+}
+
+/// A key file is not sealed, only summed: a second reader says which bytes are one.
+fn read_key_file(bytes: &[u8]) {
+    let is_one = bytes.split_last_chunk::<8>().is_some_and(|(body, check)| {
+        body.len() == 8 + 1 + 32
+            && body.starts_with(b"\x89NBF\r\n\x1a\n\x01")
+            && blake3::hash(body).as_bytes().starts_with(check)
+    });
+    let key = KeyFile::from_bytes(bytes);
+    assert_eq!(key.is_ok(), is_one, "{key:?}");
 }
 
 fn unlock(bytes: &[u8]) {

@@ -243,8 +243,15 @@ fn programs() -> Vec<(&'static str, Vec<u8>)> {
             program(0, &[7, 0, 6, 0, 13, 0, 32, 0, 0, 104]),
         ),
         ("rotate-payload", program(0, &[8, 0, 218, 0, 200, 0, 16])),
-        ("another-record", program(0, &[9, 0, 6])),
-        ("another-record-and-its-place", program(0, &[9, 0, 6, 10, 0, 6])),
+        ("another-record-of-the-same-place", program(0, &[9, 0, 6])),
+        (
+            "another-record-elsewhere",
+            placed(&name(0, &[0, 1, 2]), &[9, 0, 6]),
+        ),
+        (
+            "another-record-and-its-place",
+            placed(&name(0, &[0, 1, 2]), &[9, 0, 6, 10, 0, 6]),
+        ),
         ("another-record-of-another-ring", program(0, &[9, 0, 4, 10, 0, 4])),
         (
             "moved-tenant",
