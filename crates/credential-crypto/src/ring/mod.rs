@@ -386,7 +386,12 @@ fn recover(outside: &Outside, protector: &dyn Protector) -> Result<DataKey, Cred
         }
     }
     if tried == 0 {
-        let kinds: Vec<_> = outside.slots.iter().map(|slot| slot.kind.as_str()).collect();
+        let mut kinds = Vec::new();
+        for slot in &outside.slots {
+            if !kinds.contains(&slot.kind.as_str()) {
+                kinds.push(slot.kind.as_str());
+            }
+        }
         return Err(CredentialError::unlock_failed(format!(
             "the key ring has no slot for a {}; it opens with: {}",
             kind.as_str(),

@@ -69,6 +69,11 @@ fn each_failure_has_its_own_name_and_remedy() {
     assert!(matches!(error, CredentialError::Unlock(_)));
     assert!(error.to_string().contains("opens with: passphrase"), "{error}");
 
+    let two = crate::common::ring(Suite::default());
+    change(&two, |draft| draft.add_slot(&key_file(2), time(1))).unwrap();
+    let error = open(&two.to_bytes(), &passphrase("right")).unwrap_err();
+    assert!(error.to_string().ends_with("opens with: key file"), "{error}");
+
     let mut damaged = bytes.clone();
     damaged[60] ^= 1;
     let error = open(&damaged, &passphrase("right")).unwrap_err();
