@@ -230,6 +230,7 @@ impl CredentialManager {
         value: Value,
         write: Write,
     ) -> Result<CredentialMetadata, CredentialError> {
+        let can_compare = self.inner.opened().await?.store.capability().compare_and_set;
         let token = IdempotencyToken(random()?);
         let mut payload = value.payload;
         let mut highest = None;
@@ -252,6 +253,13 @@ impl CredentialManager {
                         value.id
                     ))
                 })?;
+            // What a rotation replaces must be there until it is replaced: a deletion in between wins.
+            let precondition = match (write.precondition, latest) {
+                (Precondition::None, Some(latest)) if write.must_exist && can_compare => {
+                    Precondition::IfVersion(latest)
+                }
+                (given, _) => given,
+            };
             let again = attempt < WRITE_ATTEMPTS && !matches!(write.precondition, Precondition::IfVersion(_));
             let copy = if again {
                 Some(Plaintext::new(payload.expose().to_vec()))
@@ -270,7 +278,7 @@ impl CredentialManager {
                 phase: Phase::Active,
                 tags: write.tags.clone(),
                 payload,
-                precondition: write.precondition,
+                precondition,
                 token: Some(token),
                 keep_versions: self.inner.keep_versions,
             };
