@@ -1,17 +1,21 @@
 //! Any bytes as an envelope or a message: only what was sealed opens.
 
-use nebula_credential_core::{ErrorKind, Sealed};
+use nebula_credential_core::{ErrorKind, ExposeSecret as _, Sealed};
 use nebula_credential_crypto::Suite;
+use nebula_credential_types::SecretTextCredential;
 
-use crate::golden::{ENVELOPES, MESSAGES, Row, encryption, rotated, sealer};
+use crate::golden::{CREDENTIAL, ENVELOPES, MESSAGES, Row, SHORT, encryption, rotated, sealer};
 
-/// Opens `data` as an envelope under every golden ring, and as a message of `CredentialEncryption`.
+/// Opens `data` as an envelope under every golden ring, and as a message and a credential of `CredentialEncryption`.
 ///
 /// A forged envelope cannot be found by chance. What can be found is a panic, an allocation out of proportion (the
 /// run caps every single one), and a second way to write an envelope that was sealed.
 pub fn envelope_decode(data: &[u8]) {
     open_envelope(data);
     open_message(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        open_credential(text);
+    }
 }
 
 fn open_envelope(data: &[u8]) {
@@ -72,6 +76,19 @@ fn open_message(data: &[u8]) {
             assert!(golden.is_none(), "{error}");
             let is_known = refuses(error.kind()) || error.kind() == ErrorKind::TypeMismatch;
             assert!(is_known, "{error}");
+        }
+    }
+}
+
+fn open_credential(text: &str) {
+    let opened = encryption().decrypt_credential::<SecretTextCredential>(text);
+    // Base64 has no second way to write the same either.
+    assert_eq!(opened.is_ok(), text.as_bytes() == CREDENTIAL);
+    match opened {
+        Ok(credential) => assert_eq!(credential.text.expose_secret().as_bytes(), SHORT),
+        Err(error) => {
+            let others = [ErrorKind::InvalidInput, ErrorKind::TypeMismatch];
+            assert!(refuses(error.kind()) || others.contains(&error.kind()), "{error}");
         }
     }
 }

@@ -50,6 +50,9 @@ pub const MESSAGES: &[(&[u8], &[u8])] = &[
     (seed!("envelope_decode/golden-message-hkdf-sha512"), SHORT),
 ];
 
+/// A secret text that [`encryption`] encrypted as a credential.
+pub const CREDENTIAL: &[u8] = seed!("envelope_decode/golden-credential");
+
 /// The secret of most of them.
 pub const SHORT: &[u8] = b"hunter2-hunter2";
 

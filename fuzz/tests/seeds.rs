@@ -14,6 +14,7 @@ use nebula_credential_crypto::{
     RingSettings, Sealer, Suite,
 };
 use nebula_credential_fuzz::golden::{self, CREATED_AT, Row, SHORT, plain};
+use nebula_credential_types::SecretTextCredential;
 use serde_json::{Value, json};
 
 type Seed = (&'static str, &'static str, Vec<u8>);
@@ -91,6 +92,10 @@ fn goldens() -> Vec<Seed> {
         ("golden-message", encrypt(Suite::Blake3Aes256Gcm)),
         ("golden-message-hkdf-sha512", encrypt(Suite::HkdfSha512Aes256Gcm)),
     ];
+    let text = SecretTextCredential::new(std::str::from_utf8(SHORT).unwrap());
+    let text = CredentialEncryption::new(&[2; 32])
+        .encrypt_credential(&text)
+        .unwrap();
     let passphrase = || Passphrase::new("correct horse").with_params(Argon2Params::FLOOR);
     let others = [
         (
@@ -124,6 +129,7 @@ fn goldens() -> Vec<Seed> {
     let rings = rings.map(|(name, bytes)| ("keyring_decode", name, bytes));
     let envelopes = envelopes
         .into_iter()
+        .chain([("golden-credential", text.into_bytes())])
         .map(|(name, bytes)| ("envelope_decode", name, bytes));
     rings.chain(envelopes).collect()
 }
@@ -153,6 +159,12 @@ fn envelopes() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("bad-flags", with(envelope, 11, &[0, 1])),
         ("bad-tag", with(envelope, envelope.len() - 1, &[0])),
+        (
+            "credential-cut",
+            golden::CREDENTIAL[..golden::CREDENTIAL.len() - 4].to_vec(),
+        ),
+        ("credential-line-break", [golden::CREDENTIAL, b"\n"].concat()),
+        ("credential-url-safe", b"iU5CTQ0KGgoBAAECAAAAAQ-_".to_vec()),
         ("cut-in-header", envelope[..30].to_vec()),
         ("cut-in-ciphertext", envelope[..envelope.len() - 100].to_vec()),
         ("extended", [envelope, &[0; 64]].concat()),
