@@ -158,6 +158,7 @@ impl Builder {
                 keys: self.keys.unwrap_or_else(Keys::from_env),
                 key_ring: self.key_ring,
                 layers: self.layers,
+                tenant: self.tenant.clone(),
             },
             clock: self.clock,
             keep_versions: self.keep_versions,
@@ -182,6 +183,7 @@ struct Source {
     keys: Keys,
     key_ring: Option<PathBuf>,
     layers: Layers,
+    tenant: TenantId,
 }
 
 pub(crate) struct Opened {
@@ -215,7 +217,7 @@ impl Inner {
         let ring = self
             .source
             .keys
-            .open_ring(directory, &store, Arc::clone(&self.clock))
+            .open_ring(directory, &store, &self.source.tenant, Arc::clone(&self.clock))
             .await?;
         let encrypt = EncryptLayer::new(ring.ring().clone());
         Ok(Opened {

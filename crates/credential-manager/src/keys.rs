@@ -1,12 +1,14 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nebula_credential_core::{
-    Clock, CredentialError, Op, OpContext, Principal, Request, Scan, SecretString, StoreHandle,
+    Clock, CredentialError, List, Op, OpContext, Principal, Request, Response, Scan, SecretString,
+    StoreHandle, TenantId,
 };
 use nebula_credential_crypto::{KeyFile, KeyRingFile, Passphrase, PassphraseAndKeyFile, Protector};
-use nebula_credential_fs::{CreateOutcome, PrivateDir, read_private_file};
+use nebula_credential_fs::{CreateOutcome, PrivateDir, classify, read_private_file};
 use tower::ServiceExt as _;
 
 use crate::blocking::blocking;
@@ -28,11 +30,13 @@ enum Source {
     PassphraseFile(PathBuf),
     PassphraseAndKeyFile(SecretString, PathBuf),
     Given(Arc<dyn Protector>),
+    /// Something was asked for that cannot be had; told on first use.
+    Refused(&'static str),
 }
 
 impl Keys {
     /// A file of 32 random bytes, made if the store has no key ring yet. Keep it away from the store: whoever copies
-    /// both has everything.
+    /// both has everything. A file in the store's own directory is refused.
     pub fn key_file(path: impl Into<PathBuf>) -> Self {
         Self(Source::KeyFile(path.into()))
     }
@@ -42,7 +46,7 @@ impl Keys {
         Self(Source::Passphrase(text.into()))
     }
 
-    /// A passphrase in a file of mode 0600; one line end after it is left out.
+    /// A passphrase in a file of mode 0600, not in the store's own directory; one line end after it is left out.
     pub fn passphrase_file(path: impl Into<PathBuf>) -> Self {
         Self(Source::PassphraseFile(path.into()))
     }
@@ -67,26 +71,30 @@ impl Keys {
     /// 4. otherwise the key file `nebula-credential/key` in the user's configuration directory, which is made once,
     ///    with a notice, when it is needed for a new store. There is no built-in key.
     pub fn from_env() -> Self {
-        let path = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        if let Some(path) = path("NEBULA_CREDENTIAL_KEY_FILE") {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let variable = |name| variable(name).filter(|value| !value.is_empty());
+        if let Some(path) = variable("NEBULA_CREDENTIAL_KEY_FILE") {
             return Self::key_file(path);
         }
-        if let Some(path) = path("NEBULA_CREDENTIAL_PASSPHRASE_FILE") {
+        if let Some(path) = variable("NEBULA_CREDENTIAL_PASSPHRASE_FILE") {
             return Self::passphrase_file(path);
         }
-        match std::env::var("NEBULA_CREDENTIAL_PASSPHRASE") {
-            Ok(text) if !text.is_empty() => {
+        match variable("NEBULA_CREDENTIAL_PASSPHRASE").map(OsString::into_string) {
+            Some(Ok(text)) => {
                 tracing::warn!(
                     "the passphrase comes from the environment, where child processes inherit it; name a file with \
                      NEBULA_CREDENTIAL_PASSPHRASE_FILE instead"
                 );
                 Self::passphrase(SecretString::from(text))
             }
-            _ => Self(Source::DefaultKeyFile),
+            Some(Err(_)) => Self(Source::Refused(
+                "the passphrase in NEBULA_CREDENTIAL_PASSPHRASE is not UTF-8 text; name a file with \
+                 NEBULA_CREDENTIAL_PASSPHRASE_FILE instead",
+            )),
+            None => Self(Source::DefaultKeyFile),
         }
     }
 
@@ -95,36 +103,49 @@ impl Keys {
         &self,
         directory: PathBuf,
         store: &StoreHandle,
+        tenant: &TenantId,
         clock: Arc<dyn Clock>,
     ) -> Result<KeyRingFile, CredentialError> {
-        let keys = self.clone();
-        let at = directory.clone();
-        if let Some(ring) = blocking(move || keys.open_existing(&at)).await?? {
+        let data = store.home();
+        let (keys, at, beside) = (self.clone(), directory.clone(), data.clone());
+        if let Some(ring) = blocking(move || keys.open_existing(&at, beside.as_deref())).await?? {
             return Ok(ring);
         }
-        if holds_records(store, &clock).await? {
+        if holds_records(store, tenant, &clock).await? {
             return Err(CredentialError::key_not_found(format!(
                 "the key ring {} is missing and the store holds records that only it opens; restore it from a backup",
                 directory.join("keyring").display()
             )));
         }
         let keys = self.clone();
-        blocking(move || keys.open_or_create(&directory, &*clock)).await?
+        blocking(move || keys.open_or_create(&directory, data.as_deref(), &*clock)).await?
     }
 
-    fn open_existing(&self, directory: &Path) -> Result<Option<KeyRingFile>, CredentialError> {
-        if !directory.exists() {
-            return Ok(None);
+    fn open_existing(
+        &self,
+        directory: &Path,
+        data: Option<&Path>,
+    ) -> Result<Option<KeyRingFile>, CredentialError> {
+        // A directory that cannot be looked at is not one that does not exist.
+        match directory.try_exists() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return Err(classify(&error, "open", directory)),
         }
         let private = PrivateDir::open(directory)?;
         if !KeyRingFile::exists_in(&private)? {
             return Ok(None);
         }
-        KeyRingFile::open_in(private, &*self.load(directory, false)?).map(Some)
+        KeyRingFile::open_in(private, &*self.load(data, false)?).map(Some)
     }
 
-    fn open_or_create(&self, directory: &Path, clock: &dyn Clock) -> Result<KeyRingFile, CredentialError> {
-        let protector = self.load(directory, true)?;
+    fn open_or_create(
+        &self,
+        directory: &Path,
+        data: Option<&Path>,
+        clock: &dyn Clock,
+    ) -> Result<KeyRingFile, CredentialError> {
+        let protector = self.load(data, true)?;
         let (file, outcome) = KeyRingFile::open_or_create(directory, &*protector, clock.now())?;
         if outcome == CreateOutcome::Created {
             tracing::info!(directory = %directory.display(), protector = protector.kind().as_str(), "made a key ring");
@@ -132,20 +153,22 @@ impl Keys {
         Ok(file)
     }
 
-    /// Brings the protector; a key file that is missing is made only if `create` says so.
-    fn load(&self, ring: &Path, create: bool) -> Result<Arc<dyn Protector>, CredentialError> {
+    /// Brings the protector; a key file that is missing is made only if `create` says so. `data` is where the store
+    /// lies, if that is a directory.
+    fn load(&self, data: Option<&Path>, create: bool) -> Result<Arc<dyn Protector>, CredentialError> {
         Ok(match &self.0 {
-            Source::KeyFile(path) => Arc::new(key_file(path, ring, create)?),
+            Source::KeyFile(path) => Arc::new(key_file(path, data, create)?),
             Source::DefaultKeyFile => {
-                Arc::new(key_file(&crate::paths::config_dir()?.join("key"), ring, create)?)
+                Arc::new(key_file(&crate::paths::config_dir()?.join("key"), data, create)?)
             }
             Source::Passphrase(text) => Arc::new(Passphrase::new(text.clone())),
-            Source::PassphraseFile(path) => Arc::new(Passphrase::new(read_passphrase(path)?)),
+            Source::PassphraseFile(path) => Arc::new(Passphrase::new(read_passphrase(path, data)?)),
             Source::PassphraseAndKeyFile(text, path) => Arc::new(PassphraseAndKeyFile::new(
                 Passphrase::new(text.clone()),
-                key_file(path, ring, create)?,
+                key_file(path, data, create)?,
             )),
             Source::Given(protector) => Arc::clone(protector),
+            Source::Refused(why) => return Err(CredentialError::unlock_failed(*why)),
         })
     }
 }
@@ -159,19 +182,15 @@ impl fmt::Debug for Keys {
             Source::Passphrase(_) => "passphrase",
             Source::PassphraseAndKeyFile(..) => "passphrase and key file",
             Source::Given(protector) => protector.kind().as_str(),
+            Source::Refused(_) => "unusable passphrase",
         };
         write!(f, "Keys({what})")
     }
 }
 
 /// Opens or makes a key file; never one that lies with the data it protects.
-fn key_file(path: &Path, ring: &Path, create: bool) -> Result<KeyFile, CredentialError> {
-    if path.parent().is_some_and(|parent| same(parent, ring)) {
-        return Err(CredentialError::insecure_storage(format!(
-            "the key file {} lies beside the data it protects; choose another directory",
-            path.display()
-        )));
-    }
+fn key_file(path: &Path, data: Option<&Path>, create: bool) -> Result<KeyFile, CredentialError> {
+    keep_apart("key", path, data)?;
     if !create {
         return KeyFile::open(path);
     }
@@ -185,12 +204,29 @@ fn key_file(path: &Path, ring: &Path, create: bool) -> Result<KeyFile, Credentia
     Ok(key)
 }
 
-/// Whether two paths name one directory.
-fn same(a: &Path, b: &Path) -> bool {
-    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+/// Refuses a file in the directory of the store, or in one below it: a copy of the store would bring its own key.
+fn keep_apart(what: &str, path: &Path, data: Option<&Path>) -> Result<(), CredentialError> {
+    if data.is_some_and(|data| real(path).starts_with(real(data))) {
+        return Err(CredentialError::insecure_storage(format!(
+            "the {what} file {} lies beside the data it protects; choose another directory",
+            path.display()
+        )));
+    }
+    Ok(())
 }
 
-fn read_passphrase(path: &Path) -> Result<SecretString, CredentialError> {
+/// `path` from the root and without symbolic links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let resolved = path.ancestors().find_map(|at| {
+        let rest = path.strip_prefix(at).ok()?;
+        Some(at.canonicalize().ok()?.join(rest))
+    });
+    resolved.unwrap_or(path)
+}
+
+fn read_passphrase(path: &Path, data: Option<&Path>) -> Result<SecretString, CredentialError> {
+    keep_apart("passphrase", path, data)?;
     let bytes = read_private_file(path, PASSPHRASE_BYTES)?.ok_or_else(|| {
         CredentialError::key_not_found(format!("there is no passphrase file {}", path.display()))
     })?;
@@ -208,16 +244,95 @@ fn read_passphrase(path: &Path) -> Result<SecretString, CredentialError> {
     Ok(SecretString::from(Box::<str>::from(line)))
 }
 
-/// Whether the store holds anything sealed. One that cannot scan is taken to be empty.
-async fn holds_records(store: &StoreHandle, clock: &Arc<dyn Clock>) -> Result<bool, CredentialError> {
-    if !store.capability().rewrite {
-        return Ok(false);
-    }
+/// Whether the store holds anything, deleted or not. One that cannot scan is asked for what `tenant` has.
+async fn holds_records(
+    store: &StoreHandle,
+    tenant: &TenantId,
+    clock: &Arc<dyn Clock>,
+) -> Result<bool, CredentialError> {
+    let op = if store.capability().rewrite {
+        Op::Scan(Scan {
+            after: None,
+            limit: 1,
+        })
+    } else {
+        Op::List(List {
+            include_deleted: true,
+            limit: 1,
+            ..List::of(tenant.clone())
+        })
+    };
     let ctx = OpContext::new(Principal::Process, Arc::clone(clock));
-    let op = Op::Scan(Scan {
-        after: None,
-        limit: 1,
-    });
-    let page = store.clone().oneshot(Request { ctx, op }).await?.into_scanned()?;
-    Ok(!page.items.is_empty())
+    Ok(match store.clone().oneshot(Request { ctx, op }).await? {
+        Response::Page(page) => !page.items.is_empty(),
+        answer => !answer.into_scanned()?.items.is_empty(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn from(variables: &[(&str, &[u8])]) -> Keys {
+        Keys::from_variables(|name| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from_vec(value.to_vec()))
+        })
+    }
+
+    #[test]
+    fn the_environment_is_asked_in_order_and_what_is_empty_is_not_there() {
+        let all: &[(&str, &[u8])] = &[
+            ("NEBULA_CREDENTIAL_KEY_FILE", b"/k"),
+            ("NEBULA_CREDENTIAL_PASSPHRASE_FILE", b"/p"),
+            ("NEBULA_CREDENTIAL_PASSPHRASE", b"hunter2"),
+        ];
+        let shown = |from_here: usize| format!("{:?}", from(all.get(from_here..).unwrap()));
+        assert_eq!(shown(0), "Keys(key file /k)");
+        assert_eq!(shown(1), "Keys(passphrase file /p)");
+        assert_eq!(shown(2), "Keys(passphrase)");
+        assert_eq!(shown(3), "Keys(default key file)");
+        let empty = from(&[("NEBULA_CREDENTIAL_PASSPHRASE", b"")]);
+        assert!(matches!(empty.0, Source::DefaultKeyFile));
+    }
+
+    #[test]
+    fn a_passphrase_that_is_no_text_is_refused_and_no_other_key_takes_its_place() {
+        let keys = from(&[("NEBULA_CREDENTIAL_PASSPHRASE", b"\xff\xfe")]);
+        let error = keys.load(None, true).err().unwrap();
+        assert!(error.to_string().contains("not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn no_way_to_write_the_path_puts_a_key_into_the_store() {
+        let scratch = tempfile::tempdir().unwrap();
+        let data = scratch.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(&data, scratch.path().join("link")).unwrap();
+        for path in [
+            "data/key",
+            "data/sub/key",
+            "link/key",
+            "data/../data/key",
+            "./data/./new/key",
+        ] {
+            let path = scratch.path().join(path);
+            for create in [false, true] {
+                let error = key_file(&path, Some(&data), create).unwrap_err();
+                assert!(error.to_string().contains("beside the data"), "{path:?}: {error}");
+            }
+            let error = read_passphrase(&path, Some(&data)).unwrap_err();
+            assert!(error.to_string().contains("beside the data"), "{path:?}: {error}");
+        }
+        let here = std::env::current_dir().unwrap();
+        assert!(
+            key_file(Path::new("key"), Some(&here), false).is_err_and(|e| e.to_string().contains("beside"))
+        );
+        assert!(key_file(&scratch.path().join("config/key"), Some(&data), true).is_ok());
+        assert!(key_file(&scratch.path().join("database/key"), Some(&data), true).is_ok());
+    }
 }
