@@ -1,4 +1,7 @@
+use std::path::Path;
+
 use nebula_credential_core::{CredentialError, DataKey, ExposeSecret as _, SecretString};
+use nebula_credential_fs::read_private_file;
 use nebula_credential_memory::scrub_stack;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -12,6 +15,9 @@ use crate::{Argon2Params, Entropy};
 const ARGON2_SALT_LEN: usize = 32;
 /// Three numbers and the salt.
 const PARAMS_LEN: usize = 3 * 4 + ARGON2_SALT_LEN;
+
+/// Longest passphrase, in bytes, read from a file.
+const FILE_BYTES: usize = 4096;
 
 /// A passphrase as a protector.
 #[derive(Debug)]
@@ -27,6 +33,31 @@ impl Passphrase {
             text: text.into(),
             params: Argon2Params::DEFAULT,
         }
+    }
+
+    /// Reads the passphrase from a file of mode 0600; one line end after it is left out.
+    ///
+    /// # Errors
+    /// [`CredentialError::KeyNotFound`] when there is none; [`CredentialError::InsecureStorage`] when others can read
+    /// it; [`CredentialError::Unlock`] when it is empty or no UTF-8 text; [`CredentialError::LimitExceeded`] beyond
+    /// 4096 bytes.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, CredentialError> {
+        let path = path.as_ref();
+        let bytes = read_private_file(path, FILE_BYTES)?.ok_or_else(|| {
+            CredentialError::key_not_found(format!("there is no passphrase file {}", path.display()))
+        })?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| CredentialError::unlock_failed("the passphrase file does not hold UTF-8 text"))?;
+        let line = text
+            .strip_suffix('\n')
+            .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+        if line.is_empty() {
+            return Err(CredentialError::unlock_failed(format!(
+                "the passphrase file {} is empty",
+                path.display()
+            )));
+        }
+        Ok(Self::new(Box::<str>::from(line)))
     }
 
     /// Other costs for slots made with it. Existing slots keep theirs.

@@ -262,6 +262,13 @@ impl<'a> RingDraft<'a> {
                 "{used} records still need key {epoch}; rewrap them first"
             )));
         }
+        if found.unreadable() > 0 {
+            return Err(CredentialError::invalid_state(format!(
+                "{} records are damaged or of a newer format, and may need key {epoch}; upgrade this program, restore \
+                 them, or purge them, then scan again",
+                found.unreadable()
+            )));
+        }
         if found.started_at() < retired_at.checked_add_signed(GRACE).unwrap_or(retired_at) {
             return Err(CredentialError::invalid_state(format!(
                 "key {epoch} was retired less than {} minutes before the scan began, and another process may not have \

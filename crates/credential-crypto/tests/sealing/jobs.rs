@@ -169,6 +169,31 @@ async fn a_scan_for_another_ring_proves_nothing() {
 }
 
 #[tokio::test]
+async fn a_record_of_a_newer_format_may_need_a_key_and_keeps_it() {
+    let store = MemoryStore::default();
+    let ring = ring(Suite::default());
+    let rows = filled(&store, &ring, 2).await;
+    let old = ring.status().epochs[0].epoch;
+    change(&ring, |draft| draft.rotate(time(1))).unwrap();
+    rewrap(&store, &ring).await;
+    let whole = store.payload(&rows[0].id, 1);
+    // The format version, and the suite.
+    for at_byte in [8, 10] {
+        let mut newer = whole.clone();
+        newer[at_byte] = 9;
+        store.overwrite(&rows[0].id, 1, &newer);
+        let used = EpochUse::scan(&store.handle(), &ring, &at(1000)).await.unwrap();
+        assert_eq!((used.count(old), used.unreadable()), (0, 1));
+        let error = change(&ring, |draft| draft.destroy_epoch(old, &used)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidState);
+        assert!(error.to_string().contains("upgrade"), "{error}");
+    }
+    store.overwrite(&rows[0].id, 1, &whole);
+    let used = EpochUse::scan(&store.handle(), &ring, &at(1000)).await.unwrap();
+    change(&ring, |draft| draft.destroy_epoch(old, &used)).unwrap();
+}
+
+#[tokio::test]
 async fn a_job_killed_at_any_step_is_finished_by_the_next() {
     for step in [0, 1, 63, 64, 65, 149] {
         let store = MemoryStore::default();
