@@ -73,6 +73,19 @@ impl CredentialManager {
         Ok(RawCredential::new(record))
     }
 
+    /// [`get_raw`](Self::get_raw) for one version.
+    ///
+    /// # Errors
+    /// [`VersionNotFound`](CredentialError::VersionNotFound), and those of [`get_raw`](Self::get_raw).
+    pub async fn get_raw_version(
+        &self,
+        name: impl AsRef<str>,
+        version: Version,
+    ) -> Result<RawCredential, CredentialError> {
+        let record = self.fetch(self.id(name.as_ref())?, Selector::Exact(version)).await?;
+        Ok(RawCredential::new(record))
+    }
+
     /// Whether there is such a credential and it is not deleted.
     ///
     /// # Errors

@@ -1,0 +1,424 @@
+//! The command line: global options, verbs and their own options.
+//!
+//! No option takes a secret. What an option takes is parsed here, and a refusal never repeats what was given.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use nebula_credential::{CredentialName, Scope, TenantId, Version};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER_HELP: &str = "\
+Environment (each is overridden by its option):
+  NCRED_STORE            the directory of the store
+  NCRED_TENANT           whose credentials
+  NCRED_SCOPE            which part of the tenant
+  NCRED_KEY_FILE         a key file that unlocks the key ring
+  NCRED_PASSPHRASE_FILE  a file that holds the passphrase
+  NCRED_CONFIG           the configuration file
+  NCRED_PROFILE          the profile of the configuration file
+  NO_COLOR               no colours
+
+Exit codes:
+  0 ok            3 not found       6 tampered or damaged
+  1 other error   4 denied          7 conflict
+  2 usage         5 cannot unlock   8 unavailable
+
+Secrets are read from standard input, from a prompt, or from files; never from arguments.";
+
+/// Store, read, rotate and roll back credentials.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ncred",
+    version,
+    about,
+    styles = STYLES,
+    after_help = AFTER_HELP,
+    propagate_version = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options every verb takes.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The directory of the store
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) store: Option<PathBuf>,
+    /// Whose credentials [default: default]
+    #[arg(long, global = true, value_name = "NAME", value_parser = parse::tenant)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Which part of the tenant [default: global]
+    #[arg(long, global = true, value_name = "NAME", value_parser = parse::scope)]
+    pub(crate) scope: Option<Scope>,
+    /// A key file that unlocks the key ring
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key_file: Option<PathBuf>,
+    /// A file of mode 0600 that holds the passphrase
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// A file descriptor whose first line is the passphrase
+    #[arg(long, global = true, value_name = "N", conflicts_with_all = ["passphrase_file", "ask_passphrase"])]
+    pub(crate) passphrase_fd: Option<u32>,
+    /// Ask for the passphrase at the terminal
+    #[arg(long, global = true, conflicts_with = "passphrase_file")]
+    pub(crate) ask_passphrase: bool,
+    /// Print JSON, also for errors
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// The profile of the configuration file
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make a store and its key ring
+    Init,
+    /// Store a credential: a JSON object on standard input, or prompts at a terminal
+    #[command(visible_alias = "set")]
+    Put(Put),
+    /// Show a credential; its secrets only with --reveal
+    #[command(visible_alias = "show")]
+    Get(Get),
+    /// List credentials
+    #[command(visible_alias = "ls")]
+    List(List),
+    /// List the kept versions of a credential
+    #[command(visible_alias = "history")]
+    Versions(Named),
+    /// Replace the value of a credential; the old version is kept
+    Rotate(Rotate),
+    /// Make an earlier version current again, as a new version
+    Rollback(Rollback),
+    /// Replace the tags of a credential
+    Tags(Tags),
+    /// Delete a credential; `restore` undoes it
+    #[command(visible_alias = "rm")]
+    Delete(Named),
+    /// Undo a deletion
+    #[command(visible_alias = "undelete")]
+    Restore(Named),
+    /// Destroy every version of a credential, for good
+    Purge(Purge),
+    /// The key ring: what opens it, and its keys
+    #[command(subcommand)]
+    Key(Key),
+    /// The known credential types and their fields
+    Types(Types),
+    /// Print shell completions
+    Completions(Completions),
+    /// Print the manual page, or write all of them to a directory
+    Man(Man),
+}
+
+/// A verb that takes a name and nothing else.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Put {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+    /// Its type; `ncred types` shows them
+    #[arg(long = "type", short = 't', value_name = "TYPE")]
+    pub(crate) credential_type: String,
+    /// Only if there is no such credential
+    #[arg(long, conflicts_with = "if_version")]
+    pub(crate) if_absent: bool,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
+/// What holds for every new version.
+#[derive(Debug, Args)]
+pub(crate) struct Write {
+    /// Only if this version is the current one
+    #[arg(long, value_name = "N", value_parser = parse::version)]
+    pub(crate) if_version: Option<Version>,
+    /// When it ceases to work, as in 2030-12-31T23:59:59Z
+    #[arg(long, value_name = "TIME", value_parser = parse::time)]
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    /// File it under KEY=VALUE; may be repeated. Tags are not encrypted
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse::tag)]
+    pub(crate) tags: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+    /// This version instead of the current one
+    #[arg(long, value_name = "N", value_parser = parse::version)]
+    pub(crate) version: Option<Version>,
+    /// Only this field; MAP.KEY for an entry of a map
+    #[arg(long, short, value_name = "FIELD")]
+    pub(crate) field: Option<String>,
+    /// Show the secrets
+    #[arg(long)]
+    pub(crate) reveal: bool,
+    /// Show the secrets of an expired or revoked credential too
+    #[arg(long, requires = "reveal")]
+    pub(crate) allow_expired: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Only those filed under KEY=VALUE; may be repeated
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = parse::tag)]
+    pub(crate) tags: Vec<(String, String)>,
+    /// Only names that begin like this
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prefix: Option<String>,
+    /// Only those that have expired or will within this time, such as 30d, 12h or 90m
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration)]
+    pub(crate) expiring: Option<TimeDelta>,
+    /// The deleted ones too
+    #[arg(long)]
+    pub(crate) deleted: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rotate {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+    /// Make a random secret instead of reading a value; the other fields stay
+    #[arg(long)]
+    pub(crate) generate: bool,
+    /// How many characters to make
+    #[arg(long, value_name = "N", requires = "generate", default_value_t = 32,
+          value_parser = clap::value_parser!(u16).range(16..=1024))]
+    pub(crate) length: u16,
+    /// The field to make it for; needed when the type has several secrets
+    #[arg(long, short, value_name = "FIELD", requires = "generate")]
+    pub(crate) field: Option<String>,
+    #[command(flatten)]
+    pub(crate) write: Write,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rollback {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+    /// The version to go back to; by default the one before the current one
+    #[arg(long, value_name = "N", value_parser = parse::version)]
+    pub(crate) to: Option<Version>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tags {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+    /// The tags it has afterwards, all of them
+    #[arg(value_name = "KEY=VALUE", value_parser = parse::tag, required_unless_present = "clear")]
+    pub(crate) tags: Vec<(String, String)>,
+    /// Remove all tags
+    #[arg(long, conflicts_with = "tags")]
+    pub(crate) clear: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Purge {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Show the key ring: its slots and keys
+    Status,
+    /// List the slots: what opens the key ring
+    List,
+    /// Add a slot: another key file or passphrase that opens the key ring
+    Add(KeyAdd),
+    /// Remove a slot
+    Remove(KeyRemove),
+    /// Start a new key; follow it with `rewrap`
+    Rotate,
+    /// Wrap every credential under the newest key; may be interrupted and run again
+    Rewrap(KeyRewrap),
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeyAdd {
+    /// A key file; it is made if it does not exist
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) new_key_file: Option<PathBuf>,
+    /// A file of mode 0600 that holds the new passphrase
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// A file descriptor whose first line is the new passphrase
+    #[arg(long, value_name = "N")]
+    pub(crate) new_passphrase_fd: Option<u32>,
+    /// Ask for the new passphrase at the terminal
+    #[arg(long)]
+    pub(crate) ask_new_passphrase: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyRemove {
+    /// The number of the slot; `ncred key list` shows them
+    #[arg(value_name = "SLOT")]
+    pub(crate) slot: u8,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyRewrap {
+    /// Afterwards destroy the old keys that nothing needs any more
+    #[arg(long)]
+    pub(crate) destroy_unused: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Types {
+    /// Only this type
+    #[arg(value_name = "TYPE")]
+    pub(crate) name: Option<String>,
+    /// Print the JSON Schema of the value
+    #[arg(long, requires = "name")]
+    pub(crate) schema: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Where to write one page for each verb
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// Parsers of what options take. Their refusals say what is expected and never what was given: a secret may have been.
+pub(crate) mod parse {
+    use chrono::{DateTime, TimeDelta, Utc};
+    use nebula_credential::{CredentialName, Scope, TenantId, Version};
+
+    type Parsed<T> = Result<T, String>;
+
+    const NAME_RULE: &str = "use 1-128 lower-case ASCII letters, digits, '.', '_', '-' and '/', starting and ending \
+                             with a letter or digit, without '..' or '//'";
+
+    pub(crate) fn name(text: &str) -> Parsed<CredentialName> {
+        CredentialName::new(text).map_err(|_| format!("this is no name of a credential; {NAME_RULE}"))
+    }
+
+    pub(crate) fn tenant(text: &str) -> Parsed<TenantId> {
+        TenantId::new(text).map_err(|_| format!("this is no name of a tenant; {NAME_RULE}"))
+    }
+
+    pub(crate) fn scope(text: &str) -> Parsed<Scope> {
+        Scope::new(text).map_err(|_| format!("this is no name of a scope; {NAME_RULE}"))
+    }
+
+    pub(crate) fn version(text: &str) -> Parsed<Version> {
+        text.parse()
+            .ok()
+            .and_then(Version::new)
+            .ok_or_else(|| "a version is a whole number from 1; `ncred versions NAME` shows them".to_owned())
+    }
+
+    pub(crate) fn time(text: &str) -> Parsed<DateTime<Utc>> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|time| time.to_utc())
+            .map_err(|_| "a time is written as in RFC 3339; write it like 2030-12-31T23:59:59Z".to_owned())
+    }
+
+    pub(crate) fn tag(text: &str) -> Parsed<(String, String)> {
+        let Some((key, value)) = text.split_once('=') else {
+            return Err("a tag is a key and a value; write KEY=VALUE".to_owned());
+        };
+        if names_a_secret(key) {
+            return Err(
+                "this tag is named like a secret, and tags are not encrypted; give secrets on standard input"
+                    .to_owned(),
+            );
+        }
+        Ok((key.to_owned(), value.to_owned()))
+    }
+
+    pub(crate) fn duration(text: &str) -> Parsed<TimeDelta> {
+        let refused = || "a duration is a number and a unit (s, m, h, d or w); write it like 30d".to_owned();
+        let unit = text.chars().next_back().ok_or_else(refused)?;
+        let number = text.strip_suffix(unit).unwrap_or_default();
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 24 * 3600,
+            'w' => 7 * 24 * 3600,
+            _ => return Err(refused()),
+        };
+        number
+            .parse::<u32>()
+            .ok()
+            .and_then(|count| TimeDelta::try_seconds(i64::from(count) * seconds))
+            .ok_or_else(refused)
+    }
+
+    /// Whether a key or an option is named like something that must not stand in an argument.
+    pub(crate) fn names_a_secret(key: &str) -> bool {
+        const WORDS: &[&str] = &[
+            "password",
+            "passwd",
+            "passphrase",
+            "secret",
+            "token",
+            "apikey",
+            "accesskey",
+            "privatekey",
+            "credential",
+        ];
+        let plain: String = key
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|c| c.to_ascii_lowercase())
+            .collect();
+        WORDS.iter().any(|word| plain.contains(word))
+            || matches!(plain.as_str(), "key" | "pass" | "pwd" | "pw" | "value")
+    }
+}

@@ -1,0 +1,533 @@
+//! Which credential a key becomes: a rule for every key, and a file that says otherwise.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use nebula_credential::types::TypeInfo;
+use nebula_credential::{AnyCredential, CredentialName, FieldInfo, FieldKind, Plaintext};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::json::{JsonWriter, TooLong, is_number};
+use super::{Body, Entry, Origin, about, find_type};
+use crate::exit::{Failure, Outcome};
+use crate::value;
+
+/// A mapping file, in TOML.
+///
+/// ```toml
+/// others = "import"                     # or "skip": what becomes of the keys that nothing below names
+///
+/// [keys]
+/// NODE_ENV     = { skip = true }
+/// GITHUB_TOKEN = { name = "github/ci", type = "bearer" }
+/// PGHOST       = { name = "billing-db", field = "host" }
+/// PGPASSWORD   = { name = "billing-db", field = "password" }
+///
+/// [credentials.billing-db]              # the type, and what is no secret and in no key
+/// type = "postgres"
+/// values = { port = 5432, ssl_mode = "verify-full" }
+///
+/// [[prefixes]]                          # the first that fits, for keys that [keys] does not name
+/// prefix = "STAGING_"
+/// name = "staging/"                     # in its place
+/// ```
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Mapping {
+    #[serde(default)]
+    others: Others,
+    #[serde(default)]
+    keys: BTreeMap<String, Rule>,
+    #[serde(default)]
+    prefixes: Vec<PrefixRule>,
+    #[serde(default)]
+    credentials: BTreeMap<String, Shape>,
+}
+
+#[derive(Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Others {
+    #[default]
+    Import,
+    Skip,
+}
+
+/// What becomes of a key.
+#[derive(Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    name: Option<String>,
+    r#type: Option<String>,
+    field: Option<String>,
+    #[serde(default)]
+    skip: bool,
+}
+
+/// What becomes of the keys that begin alike.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrefixRule {
+    prefix: String,
+    name: Option<String>,
+    r#type: Option<String>,
+    #[serde(default)]
+    skip: bool,
+}
+
+/// What is known of a credential besides its keys.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shape {
+    r#type: Option<String>,
+    #[serde(default)]
+    values: BTreeMap<String, toml::Value>,
+}
+
+/// A credential that the file asks for.
+pub(crate) struct Draft {
+    pub(crate) name: CredentialName,
+    pub(crate) credential: AnyCredential,
+    /// The keys it is made of.
+    pub(crate) from: Vec<Origin>,
+}
+
+/// A key that becomes nothing.
+pub(crate) struct Ignored {
+    pub(crate) at: Origin,
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    NoValue,
+    Empty,
+    Mapping,
+}
+
+impl Why {
+    /// For people.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::NoValue => "has no value",
+            Self::Empty => "is empty",
+            Self::Mapping => "is skipped by the mapping file",
+        }
+    }
+
+    /// For programs.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::NoValue => "no_value",
+            Self::Empty => "empty",
+            Self::Mapping => "mapping",
+        }
+    }
+}
+
+/// What the keys become.
+pub(crate) struct Drafts {
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) ignored: Vec<Ignored>,
+}
+
+impl Mapping {
+    /// Reads a mapping file.
+    ///
+    /// # Errors
+    /// [`Failure::usage`] naming the line.
+    pub(crate) fn parse(text: &str) -> Outcome<Self> {
+        let mapping: Self = toml::from_str(text).map_err(|flaw| {
+            let before = flaw.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            Failure::usage(
+                format!("line {} of the mapping file is not understood", super::line_of(before)),
+                "it is TOML with `others`, [keys], [[prefixes]] and [credentials.NAME]; see `ncred help import`",
+            )
+        })?;
+        Ok(mapping)
+    }
+
+    /// Makes credentials of `entries`, each name behind `prefix`.
+    ///
+    /// # Errors
+    /// [`Failure::usage`] for a name, type or field that cannot be, for two keys that become one name, and for a
+    /// value that its type refuses.
+    pub(crate) fn apply(&self, entries: Vec<Entry>, prefix: &str) -> Outcome<Drafts> {
+        self.check_keys(&entries)?;
+        let mut groups: Vec<Group> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut ignored = Vec::new();
+        for Entry { at, body } in entries {
+            let rule = self.rule(&at.key);
+            let why = match &body {
+                Body::Nothing => Some(Why::NoValue),
+                _ if rule.skip => Some(Why::Mapping),
+                Body::Text(text) if text.is_empty() && rule.field.is_none() => Some(Why::Empty),
+                _ => None,
+            };
+            if let Some(why) = why {
+                ignored.push(Ignored { at, why });
+                continue;
+            }
+            let name = rule.name.clone().unwrap_or_else(|| default_name(&at.key));
+            let place = *places.entry(name.clone()).or_insert(groups.len());
+            if groups.len() == place {
+                groups.push(Group { name, rules: Vec::new(), parts: Vec::new() });
+            }
+            if let Some(group) = groups.get_mut(place) {
+                group.add(at, rule, body)?;
+            }
+        }
+        let drafts = groups
+            .into_iter()
+            .map(|group| self.draft(group, prefix))
+            .collect::<Outcome<_>>()?;
+        Ok(Drafts { drafts, ignored })
+    }
+
+    /// A key of the mapping that is not in the file is a typo, unless it says to skip it.
+    fn check_keys(&self, entries: &[Entry]) -> Outcome {
+        let there: HashSet<&str> = entries.iter().map(|entry| entry.at.key.as_str()).collect();
+        let missing = self.keys.iter().find(|(key, rule)| !rule.skip && !there.contains(key.as_str()));
+        match missing {
+            Some((key, _)) => Err(Failure::usage(
+                format!("the mapping file names the key {key:?}, which the input does not have"),
+                "correct the key, or remove it from the mapping file",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn rule(&self, key: &str) -> Rule {
+        if let Some(rule) = self.keys.get(key) {
+            return rule.clone();
+        }
+        let prefixes = self.prefixes.iter();
+        let fitting = prefixes.filter_map(|rule| Some((rule, key.strip_prefix(rule.prefix.as_str())?))).next();
+        match fitting {
+            Some((rule, rest)) => Rule {
+                name: rule.name.as_ref().map(|start| format!("{start}{}", default_name(rest))),
+                r#type: rule.r#type.clone(),
+                field: None,
+                skip: rule.skip,
+            },
+            None => Rule { skip: self.others == Others::Skip, ..Rule::default() },
+        }
+    }
+
+    fn draft(&self, group: Group, prefix: &str) -> Outcome<Draft> {
+        let from: Vec<Origin> = group.parts.iter().map(|part| part.at.clone()).collect();
+        let shown = Shown(&from);
+        let name = CredentialName::new(format!("{prefix}{}", group.name)).map_err(|_| {
+            Failure::usage(
+                format!("{shown} cannot become the name of a credential"),
+                "give it a name in a mapping file: at most 128 lower-case letters, digits, '.', '_', '-' and '/', \
+                 a letter or digit at both ends",
+            )
+        })?;
+        let shape = self.credentials.get(&group.name);
+        let named = shape.and_then(|shape| shape.r#type.as_ref()).into_iter();
+        let mut types = named.chain(group.rules.iter().filter_map(|rule| rule.r#type.as_ref()));
+        let first = types.next();
+        if let (Some(first), Some(other)) = (first, types.find(|other| Some(*other) != first)) {
+            return Err(Failure::usage(
+                format!("the mapping file makes {:?} both {first:?} and {other:?}", group.name),
+                "name one type, under [credentials.NAME]",
+            ));
+        }
+        let at = from.first().cloned().unwrap_or_else(|| Origin { key: String::new(), line: 0 });
+        let info = first.map(|name| find_type(name, &at)).transpose()?;
+        let made = match (group.into_content(), info) {
+            (Content::Typed(info, json), _) => decode(info, &json),
+            (Content::Whole(text), None) => guess(&text),
+            (Content::Whole(text), Some(info)) => {
+                let field = only_field(info, &shown)?;
+                let parts = [(field.name.to_owned(), text)];
+                assemble(info, &parts, shape)
+            }
+            (Content::Parts(parts), Some(info)) => {
+                assemble(info, &parts, shape)
+            }
+            (Content::Parts(_), None) => {
+                return Err(Failure::usage(
+                    format!("{shown} are fields of a credential without a type"),
+                    format!("write `type = \"…\"` under [credentials.{name}]; `ncred types` lists them"),
+                ));
+            }
+        };
+        let credential = made.map_err(|failure| about(&shown, failure))?;
+        Ok(Draft { name, credential, from })
+    }
+}
+
+/// The keys that become one credential.
+struct Group {
+    name: String,
+    rules: Vec<Rule>,
+    parts: Vec<Part>,
+}
+
+struct Part {
+    at: Origin,
+    field: Option<String>,
+    body: Body,
+}
+
+/// What a credential is made of.
+enum Content {
+    Typed(&'static TypeInfo, Plaintext),
+    Whole(Zeroizing<String>),
+    Parts(Vec<(String, Zeroizing<String>)>),
+}
+
+impl Group {
+    fn add(&mut self, at: Origin, rule: Rule, body: Body) -> Outcome {
+        if matches!(body, Body::Typed(..)) && (rule.field.is_some() || rule.r#type.is_some()) {
+            return Err(Failure::usage(
+                format!("{at} says its own type, and the mapping file another"),
+                "leave `type` and `field` out of the mapping file for this key",
+            ));
+        }
+        let clash = self.parts.iter().find(|part| part.field.is_none() || rule.field.is_none() || part.field == rule.field);
+        if let Some(other) = clash {
+            let what = match &rule.field {
+                Some(field) if other.field == rule.field => format!("the field {field:?} of {:?}", self.name),
+                _ => format!("{:?}", self.name),
+            };
+            return Err(Failure::usage(
+                format!("{} and {at} both become {what}", other.at),
+                "give one of them another name in a mapping file, or a `field` to each",
+            ));
+        }
+        self.parts.push(Part { at, field: rule.field.clone(), body });
+        self.rules.push(rule);
+        Ok(())
+    }
+
+    fn into_content(self) -> Content {
+        let mut parts = Vec::new();
+        for Part { field, body, .. } in self.parts {
+            match (field, body) {
+                (None, Body::Typed(info, json)) => return Content::Typed(info, json),
+                (None, Body::Text(text)) => return Content::Whole(text),
+                (Some(field), Body::Text(text)) => parts.push((field, text)),
+                // `add` and `apply` let neither in.
+                (_, Body::Nothing) | (Some(_), Body::Typed(..)) => {}
+            }
+        }
+        Content::Parts(parts)
+    }
+}
+
+/// The keys of a credential, for an error.
+struct Shown<'a>(&'a [Origin]);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, at) in self.0.iter().enumerate() {
+            let between = match i {
+                0 => "",
+                _ if i + 1 == self.0.len() => " and ",
+                _ => ", ",
+            };
+            write!(f, "{between}{at}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The name a key gets that no mapping names: in lower case, a run of anything else than letters, digits, `.`, `_`,
+/// `-` and `/` as one `_`, a run of `.` or `/` as one, and nothing but a letter or digit at either end.
+fn default_name(key: &str) -> String {
+    let mut name = String::with_capacity(key.len());
+    let mut foreign = false;
+    for c in key.chars() {
+        let c = c.to_ascii_lowercase();
+        let lawful = c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c);
+        let doubled = matches!(c, '.' | '/') && name.ends_with(c);
+        if lawful && !doubled {
+            name.push(c);
+        } else if !lawful && !foreign {
+            name.push('_');
+        }
+        foreign = !lawful;
+    }
+    name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
+}
+
+fn decode(info: &TypeInfo, json: &Plaintext) -> Outcome<AnyCredential> {
+    value::decode(info, json.expose()).map_err(|failure| {
+        failure.with_help(format!(
+            "correct the value; {} has the fields {} (`ncred types {}`)",
+            info.name(),
+            field_names(info),
+            info.name()
+        ))
+    })
+}
+
+/// A connection string if it is one that drivers agree on, and else a text.
+fn guess(text: &str) -> Outcome<AnyCredential> {
+    if has_scheme(text)
+        && let Ok(credential) = one_field("connection_string", "url", text)
+    {
+        return Ok(credential);
+    }
+    one_field("secret_text", "text", text)
+}
+
+/// Whether `text` begins as a URL does (RFC 3986, section 3.1), with an authority.
+fn has_scheme(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    })
+}
+
+fn one_field(type_name: &str, field: &str, text: &str) -> Outcome<AnyCredential> {
+    let info = value::type_named(type_name)?;
+    let mut out = JsonWriter::new();
+    out.raw("{")?;
+    out.text(field)?;
+    out.raw(":")?;
+    out.text(text)?;
+    out.raw("}")?;
+    decode(info, &out.finish())
+}
+
+/// The field a value is meant for when no field is named.
+fn only_field(info: &'static TypeInfo, shown: &Shown<'_>) -> Outcome<&'static FieldInfo> {
+    let mut required = info.fields().iter().filter(|field| field.required && field.kind != FieldKind::Map);
+    match (required.next(), required.next()) {
+        (Some(field), None) => Ok(field),
+        _ => Err(Failure::usage(
+            format!("{shown} could be any of the fields of the type {}", info.name()),
+            format!("name one with `field` in the mapping file: {}", field_names(info)),
+        )),
+    }
+}
+
+fn field_names(info: &TypeInfo) -> String {
+    let names: Vec<&str> = info.fields().iter().map(|field| field.name).collect();
+    names.join(", ")
+}
+
+/// The credential of `parts` (fields and their texts) and of what the mapping file adds.
+fn assemble(
+    info: &'static TypeInfo,
+    parts: &[(String, Zeroizing<String>)],
+    shape: Option<&Shape>,
+) -> Outcome<AnyCredential> {
+    let unknown = |name: &str| {
+        Failure::usage(
+            format!("the type {} has no field {name:?}", info.name()),
+            format!("its fields are {}", field_names(info)),
+        )
+    };
+    let find = |name: &str| info.fields().iter().find(|field| field.name == name);
+    // A member of a field that holds named values is `FIELD.MEMBER`.
+    let split = |name: &str| match name.split_once('.') {
+        Some((field, member)) => (field.to_owned(), Some(member.to_owned())),
+        None => (name.to_owned(), None),
+    };
+    let mut fields: BTreeMap<String, Vec<(Option<String>, &str)>> = BTreeMap::new();
+    for (name, text) in parts {
+        let (field, member) = split(name);
+        let known = find(&field).ok_or_else(|| unknown(&field))?;
+        if member.is_some() != (known.kind == FieldKind::Map) {
+            return Err(Failure::usage(
+                format!("the field {name:?} of the type {} is not one text", info.name()),
+                "write `FIELD.MEMBER` for a field of named values, and FIELD for any other".to_owned(),
+            ));
+        }
+        fields.entry(field).or_default().push((member, text));
+    }
+    let constants: BTreeMap<&str, &toml::Value> = shape
+        .map(|shape| shape.values.iter().map(|(name, value)| (name.as_str(), value)).collect())
+        .unwrap_or_default();
+    for name in constants.keys() {
+        let known = find(name).ok_or_else(|| unknown(name))?;
+        if known.secret {
+            return Err(Failure::usage(
+                format!("the mapping file holds the secret field {name:?}"),
+                "move it into the imported file and name its key; a mapping file is no place for secrets".to_owned(),
+            ));
+        }
+        if fields.contains_key(*name) {
+            return Err(Failure::usage(
+                format!("the field {name:?} is in a key and in the mapping file"),
+                "remove one of the two".to_owned(),
+            ));
+        }
+    }
+    let given = |field: &FieldInfo| fields.contains_key(field.name) || constants.contains_key(field.name);
+    let missing: Vec<&str> =
+        info.fields().iter().filter(|field| field.required && !given(field)).map(|field| field.name).collect();
+    if !missing.is_empty() {
+        return Err(Failure::usage(
+            format!("the type {} also needs {}", info.name(), missing.join(", ")),
+            "name their keys, or write what is no secret into `values` under [credentials.NAME]",
+        ));
+    }
+
+    let mut out = JsonWriter::new();
+    let mut separator = "{";
+    for field in info.fields() {
+        if let Some(values) = fields.get(field.name) {
+            key(&mut out, &mut separator, field.name)?;
+            write_field(&mut out, field, values)?;
+        } else if let Some(constant) = constants.get(field.name) {
+            key(&mut out, &mut separator, field.name)?;
+            write_constant(&mut out, field, constant)?;
+        }
+    }
+    out.raw(if separator == "{" { "{}" } else { "}" })?;
+    decode(info, &out.finish())
+}
+
+fn key(out: &mut JsonWriter, separator: &mut &'static str, name: &str) -> Result<(), TooLong> {
+    out.raw(separator)?;
+    *separator = ",";
+    out.text(name)?;
+    out.raw(":")
+}
+
+fn write_field(
+    out: &mut JsonWriter,
+    field: &FieldInfo,
+    values: &[(Option<String>, &str)],
+) -> Outcome {
+    if field.kind == FieldKind::Map {
+        let mut separator = "{";
+        for (member, text) in values {
+            key(out, &mut separator, member.as_deref().unwrap_or_default())?;
+            out.text(text)?;
+        }
+        return Ok(out.raw("}")?);
+    }
+    let text = values.first().map(|(_, text)| *text).unwrap_or_default();
+    let lawful = match field.kind {
+        FieldKind::Number => is_number(text),
+        FieldKind::Boolean => matches!(text, "true" | "false"),
+        _ => return Ok(out.text(text)?),
+    };
+    if !lawful {
+        let wanted = if field.kind == FieldKind::Number { "a number" } else { "true or false" };
+        return Err(Failure::usage(
+            format!("the field {:?} is to be {wanted}", field.name),
+            "correct the value",
+        ));
+    }
+    Ok(out.raw(text)?)
+}
+
+fn write_constant(out: &mut JsonWriter, field: &FieldInfo, value: &toml::Value) -> Outcome {
+    match value {
+        toml::Value::String(text) => Ok(out.text(text)?),
+        toml::Value::Integer(number) => Ok(out.raw(&number.to_string())?),
+        toml::Value::Boolean(truth) => Ok(out.raw(if *truth { "true" } else { "false" })?),
+        _ => Err(Failure::usage(
+            format!("the mapping file gives the field {:?} neither text, a whole number, true nor false", field.name),
+            "write one of these",
+        )),
+    }
+}

@@ -1,0 +1,190 @@
+//! What an import will do, and doing it.
+
+use clap::ValueEnum;
+use nebula_credential::{AnyCredential, CredentialManager, CredentialName, Version};
+
+use super::mapping::{Draft, Drafts, Ignored};
+use super::Origin;
+use crate::exit::{Failure, Outcome};
+
+/// What to do with a name that is there already.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnConflict {
+    /// Write nothing at all
+    #[default]
+    Fail,
+    /// Leave what is there
+    Skip,
+    /// Store a new version
+    Replace,
+}
+
+/// What becomes of one credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Create,
+    Replace,
+    Skip,
+}
+
+impl Action {
+    /// The word for it, in text and JSON.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Replace => "replace",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// One credential of the plan.
+pub(crate) struct Item {
+    pub(crate) name: CredentialName,
+    pub(crate) from: Vec<Origin>,
+    pub(crate) action: Action,
+    /// The version that was written, once it is.
+    pub(crate) written: Option<Version>,
+    credential: AnyCredential,
+}
+
+impl Item {
+    pub(crate) fn type_name(&self) -> &'static str {
+        self.credential.credential_type()
+    }
+}
+
+/// What an import will do, and what it did.
+pub(crate) struct Plan {
+    pub(crate) items: Vec<Item>,
+    pub(crate) ignored: Vec<Ignored>,
+}
+
+/// Most names that one message lists.
+const NAMES_SHOWN: usize = 8;
+
+impl Plan {
+    /// Looks every name up. Writes nothing, and needs no key.
+    ///
+    /// # Errors
+    /// [`Failure::conflict`] for names that are there already, where the policy says so or their type is another;
+    /// those of the store.
+    pub(crate) async fn make(
+        manager: &CredentialManager,
+        drafts: Drafts,
+        policy: OnConflict,
+    ) -> Outcome<Self> {
+        let mut items = Vec::with_capacity(drafts.drafts.len());
+        let mut present = Vec::new();
+        let mut other_type = Vec::new();
+        for Draft { name, credential, from } in drafts.drafts {
+            let there = match manager.metadata(&name).await {
+                Ok(known) => Some(known).filter(|known| known.deleted_at.is_none()),
+                Err(error) if error.is_not_found() => None,
+                Err(error) => return Err(error.into()),
+            };
+            let action = match (&there, policy) {
+                (None, _) => Action::Create,
+                (Some(_), OnConflict::Skip) => Action::Skip,
+                (Some(known), OnConflict::Replace) => {
+                    if known.credential_type != credential.credential_type() {
+                        other_type.push(name.clone());
+                    }
+                    Action::Replace
+                }
+                (Some(_), OnConflict::Fail) => {
+                    present.push(name.clone());
+                    Action::Skip
+                }
+            };
+            items.push(Item { name, from, action, written: None, credential });
+        }
+        if !present.is_empty() {
+            return Err(Failure::conflict(
+                format!("nothing was written: {} {} there already", listed(&present), are(&present)),
+                "pass --on-conflict skip to leave them, --on-conflict replace to store new versions, or --prefix to \
+                 import under other names",
+            ));
+        }
+        if !other_type.is_empty() {
+            return Err(Failure::conflict(
+                format!(
+                    "nothing was written: {} {} there already with another type",
+                    listed(&other_type),
+                    are(&other_type)
+                ),
+                "delete and purge them first, or give the keys a `type` or another `name` in a mapping file",
+            ));
+        }
+        Ok(Self { items, ignored: drafts.ignored })
+    }
+
+    /// The number of credentials that `action` awaits.
+    pub(crate) fn count(&self, action: Action) -> usize {
+        self.items.iter().filter(|item| item.action == action).count()
+    }
+
+    /// The number of credentials that were written.
+    pub(crate) fn written(&self) -> usize {
+        self.items.iter().filter(|item| item.written.is_some()).count()
+    }
+
+    /// Writes what is to be written, in order, and calls `done` after each.
+    ///
+    /// A name that someone else stored since the plan was made is a conflict, or skipped where that is the policy:
+    /// only `replace` replaces.
+    ///
+    /// # Errors
+    /// Those of the store, at the first credential that fails. What was written before stays, as
+    /// [`written`](Item::written) says.
+    pub(crate) async fn carry_out(
+        &mut self,
+        manager: &CredentialManager,
+        policy: OnConflict,
+        mut done: impl FnMut(),
+    ) -> Outcome {
+        let total = self.items.iter().filter(|item| item.action != Action::Skip).count();
+        let mut written = 0;
+        for item in &mut self.items {
+            let store = manager.store_any(&item.name, &item.credential);
+            let result = match item.action {
+                Action::Skip => continue,
+                Action::Create if policy != OnConflict::Replace => store.if_absent().await,
+                Action::Create | Action::Replace => store.await,
+            };
+            match result {
+                Ok(known) => item.written = Some(known.version),
+                Err(error) if policy == OnConflict::Skip && is_taken(&error) => item.action = Action::Skip,
+                Err(error) => return Err(stopped(error.into(), &item.name, written, total)),
+            }
+            written += usize::from(item.written.is_some());
+            done();
+        }
+        Ok(())
+    }
+}
+
+fn is_taken(error: &nebula_credential::CredentialError) -> bool {
+    error.kind() == nebula_credential::ErrorKind::Conflict
+}
+
+fn stopped(failure: Failure, name: &CredentialName, written: usize, total: usize) -> Failure {
+    let again = "; then run the same import with --on-conflict skip, which goes on where this one stopped";
+    Failure {
+        message: format!("stopped at {name} after {written} of {total} credentials were written: {}", failure.message),
+        help: Some(format!("{}{again}", failure.help.as_deref().unwrap_or("see to what went wrong"))),
+        ..failure
+    }
+}
+
+fn are(names: &[CredentialName]) -> &'static str {
+    if names.len() == 1 { "is" } else { "are" }
+}
+
+fn listed(names: &[CredentialName]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(CredentialName::as_str).collect();
+    match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

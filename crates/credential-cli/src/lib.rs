@@ -1,0 +1,64 @@
+#![doc = include_str!("../README.md")]
+
+mod args;
+mod exit;
+mod input;
+mod output;
+mod refusal;
+mod settings;
+mod suggest;
+mod unlock;
+mod value;
+mod verbs;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::args::Cli;
+use crate::exit::{Exit, Outcome};
+use crate::output::Output;
+use crate::settings::Settings;
+
+/// Runs `ncred` with `args`, the program's name first.
+///
+/// Prints to standard output and standard error, and reads standard input where the verb says so.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // No core file and no debugger shall see what is about to be read. Where a sandbox refuses, there is still work to do.
+    let hardened = nebula_credential::crypto::harden_process();
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(refused) => return ExitCode::from(refusal::report(&refused, &args).code()),
+    };
+    let output = Output::new(cli.global.json, cli.global.color);
+    if let Err(flaw) = hardened {
+        output.warn(exit::Failure::from(flaw).message);
+    }
+    match serve(&cli, &output) {
+        Ok(()) => ExitCode::from(Exit::Ok.code()),
+        Err(failure) => {
+            output.failure(&failure);
+            ExitCode::from(failure.exit.code())
+        }
+    }
+}
+
+/// The command line as [`clap`] knows it, for manuals and references made from it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+fn serve(cli: &Cli, output: &Output) -> Outcome {
+    let settings = || Settings::resolve(&cli.global, &|name| std::env::var_os(name));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|_| {
+            exit::Failure::system(
+                "the system gives no resources to run with",
+                "raise the limits of this process",
+            )
+        })?;
+    runtime.block_on(verbs::run(&cli.verb, &settings, output))
+}

@@ -1,0 +1,155 @@
+//! From settings to an open store: nothing is made here but by `init`.
+
+use std::path::Path;
+
+use nebula_credential::crypto::{KeyFile, Passphrase, PassphraseAndKeyFile, Protector};
+use nebula_credential::{CredentialError, CredentialManager, ErrorKind, Keys, LocalStorage};
+
+use crate::exit::{Failure, Outcome};
+use crate::input;
+use crate::output::Output;
+use crate::settings::{PassphraseFrom, Settings, Unlock};
+
+/// The file of the local store's directory that every store has.
+const DATABASE: &str = "store.db";
+/// The file that holds the key ring.
+pub(crate) const KEY_RING: &str = "keyring";
+
+/// An open store.
+pub(crate) struct Session {
+    pub(crate) manager: CredentialManager,
+    pub(crate) storage: LocalStorage,
+}
+
+impl Session {
+    /// Opens the store that the settings name, and unlocks it.
+    pub(crate) async fn open(settings: &Settings) -> Outcome<Self> {
+        let storage = LocalStorage::existing(&settings.store);
+        storage
+            .open()
+            .await
+            .map_err(|error| absent(&settings.store, error))?;
+        if is_missing(&settings.store.join(KEY_RING)) {
+            return Err(Failure::locked(
+                format!("there is no key ring in {}", settings.store.display()),
+                "restore the file `keyring` from a backup; for a new, empty store run `ncred init`",
+            ));
+        }
+        let protector = protector(&settings.unlock)?;
+        let manager = manager(settings, storage.clone(), Keys::protector(protector));
+        manager.open().await?;
+        Ok(Self { manager, storage })
+    }
+}
+
+pub(crate) fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> CredentialManager {
+    CredentialManager::builder()
+        .storage(storage)
+        .keys(keys)
+        .tenant(settings.tenant.clone())
+        .scope(settings.scope.clone())
+        .secret_limit(nebula_credential::limits::SECRET_BYTES_MAX)
+        .build()
+}
+
+/// Tells a store that is not there from one that fails.
+fn absent(store: &Path, error: CredentialError) -> Failure {
+    if error.kind() == ErrorKind::Storage && is_missing(&store.join(DATABASE)) {
+        return Failure::not_found(
+            format!("there is no credential store in {}", store.display()),
+            "check --store, NCRED_STORE and the profile, or make a store with `ncred init`",
+        );
+    }
+    error.into()
+}
+
+/// Whether it is known that there is nothing at `path`.
+pub(crate) fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|flaw| {
+        matches!(
+            flaw.kind(),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+        )
+    })
+}
+
+/// What opens a key ring that exists.
+fn protector(unlock: &Unlock) -> Outcome<Box<dyn Protector>> {
+    match (&unlock.key_file, &unlock.passphrase) {
+        (Some(path), None) if unlock.is_default && is_missing(path) => {
+            if !input::is_interactive() {
+                return Err(Failure::locked(
+                    format!("no key is named, and there is no key file {}", path.display()),
+                    "name what unlocks the store with --key-file or --passphrase-file, NCRED_KEY_FILE or \
+                     NCRED_PASSPHRASE_FILE, or a profile",
+                ));
+            }
+            Ok(Box::new(passphrase(&PassphraseFrom::Terminal)?))
+        }
+        (Some(path), None) => Ok(Box::new(KeyFile::open(path)?)),
+        (None, Some(from)) => Ok(Box::new(passphrase(from)?)),
+        (Some(path), Some(from)) => Ok(Box::new(PassphraseAndKeyFile::new(
+            passphrase(from)?,
+            KeyFile::open(path)?,
+        ))),
+        (None, None) => Err(Failure::locked(
+            "no key is named",
+            "name one with --key-file or --passphrase-file",
+        )),
+    }
+}
+
+fn passphrase(from: &PassphraseFrom) -> Outcome<Passphrase> {
+    Ok(match from {
+        PassphraseFrom::File(path) => Passphrase::open(path)?,
+        PassphraseFrom::Descriptor(number) => Passphrase::new(input::passphrase_from_fd(*number)?),
+        PassphraseFrom::Terminal => Passphrase::new(input::prompt("Passphrase: ")?),
+    })
+}
+
+/// What a new key ring or a new slot of one is protected by. A key file is made if there is none.
+pub(crate) fn new_protector(unlock: &Unlock, store: &Path, output: &Output) -> Outcome<Box<dyn Protector>> {
+    let text = match &unlock.passphrase {
+        Some(PassphraseFrom::Terminal) => Some(Passphrase::new(input::new_passphrase()?)),
+        Some(from) => Some(passphrase(from)?),
+        None => None,
+    };
+    let key_file = match &unlock.key_file {
+        Some(path) => Some(new_key_file(path, store, output)?),
+        None => None,
+    };
+    match (text, key_file) {
+        (Some(text), Some(key_file)) => Ok(Box::new(PassphraseAndKeyFile::new(text, key_file))),
+        (Some(text), None) => Ok(Box::new(text)),
+        (None, Some(key_file)) => Ok(Box::new(key_file)),
+        (None, None) => Err(Failure::locked(
+            "no key is named",
+            "name one with --key-file or --passphrase-file",
+        )),
+    }
+}
+
+fn new_key_file(path: &Path, store: &Path, output: &Output) -> Outcome<KeyFile> {
+    let resolved = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    if path
+        .parent()
+        .is_some_and(|parent| resolved(parent) == resolved(store))
+    {
+        return Err(Failure::insecure(
+            format!(
+                "the key file {} would lie beside the data it protects",
+                path.display()
+            ),
+            "choose a directory that is not copied with the store",
+        ));
+    }
+    let is_new = is_missing(path);
+    let (key, _) = KeyFile::open_or_create(path)?;
+    if is_new {
+        output.warn(format!(
+            "made the key file {}; back it up: without it nothing in the store can be read",
+            path.display()
+        ));
+    }
+    Ok(key)
+}

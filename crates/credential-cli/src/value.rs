@@ -1,0 +1,374 @@
+//! The value of a credential as JSON: read with refusals that help, shown with its secrets left out.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use nebula_credential::types::{CATALOG, TypeInfo};
+use nebula_credential::{
+    AnyCredential, FieldInfo, FieldKind, Plaintext, REDACTED, SecretField, SecretWriter, limits,
+};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::value::RawValue;
+use zeroize::Zeroizing;
+
+use crate::exit::{Failure, Outcome};
+use crate::{input, suggest};
+
+/// The type called `name`.
+pub(crate) fn type_named(name: &str) -> Outcome<&'static TypeInfo> {
+    find(name).ok_or_else(|| {
+        Failure::usage(
+            "there is no such credential type",
+            match suggest::nearest(name, CATALOG.iter().map(TypeInfo::name)) {
+                Some(near) => format!("did you mean {near:?}? `ncred types` lists them"),
+                None => "`ncred types` lists them".to_owned(),
+            },
+        )
+    })
+}
+
+/// The built-in type called `name`, if it is one.
+pub(crate) fn find(name: &str) -> Option<&'static TypeInfo> {
+    CATALOG.iter().find(|info| info.name() == name)
+}
+
+/// The members of a JSON object, in order, as they are written: no secret is copied.
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Object<'a> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), *value))
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&'a RawValue> {
+        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        #[derive(serde::Deserialize)]
+        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    members.push((key, value));
+                }
+                Ok(Object(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// Reads the value of a new credential or version: prompts at a terminal, else JSON on standard input.
+pub(crate) fn read(info: &TypeInfo) -> Outcome<AnyCredential> {
+    if input::is_interactive() {
+        let json = prompted(info)?;
+        return decode(info, json.expose());
+    }
+    let bytes = input::stdin()?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Err(Failure::usage("standard input is empty", expected(info)));
+    }
+    decode(info, &bytes)
+}
+
+/// Checks JSON against the fields of a type, and decodes it.
+pub(crate) fn decode(info: &TypeInfo, bytes: &[u8]) -> Outcome<AnyCredential> {
+    let object: Object<'_> = serde_json::from_slice(bytes).map_err(|flaw| {
+        Failure::usage(
+            format!(
+                "the value is no JSON object (line {}, column {})",
+                flaw.line(),
+                flaw.column()
+            ),
+            expected(info),
+        )
+    })?;
+    check(info, &object)?;
+    let credential = info
+        .decode(&Plaintext::new(bytes.to_vec()), info.schema_version())
+        .map_err(|error| Failure::usage(Failure::from(error).message, expected(info)))?;
+    credential.validate()?;
+    Ok(credential)
+}
+
+/// Names what is wrong with the fields, where the codec of the type only says that something is.
+fn check(info: &TypeInfo, object: &Object<'_>) -> Outcome {
+    let fields = info.fields();
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let known = || fields.iter().map(|field| field.name);
+    for (at, (key, value)) in object.iter().enumerate() {
+        if object.iter().take(at).any(|(earlier, _)| earlier == key) {
+            return Err(Failure::usage("a field stands there twice", expected(info)));
+        }
+        let Some(field) = fields.iter().find(|field| field.name == key) else {
+            // A key that is like no field may be a value in the wrong place: it is not repeated.
+            return Err(match suggest::nearest(key, known()) {
+                Some(near) => Failure::usage(
+                    format!("{} has no field {key:?}", info.name()),
+                    format!("did you mean {near:?}?"),
+                ),
+                None => Failure::usage(
+                    format!("there is a field that {} does not have", info.name()),
+                    expected(info),
+                ),
+            });
+        };
+        if !fits(field, value) {
+            return Err(Failure::usage(
+                format!("field {:?} must be {}", field.name, shape(field.kind)),
+                expected(info),
+            ));
+        }
+    }
+    match fields
+        .iter()
+        .find(|field| field.required && object.get(field.name).is_none())
+    {
+        Some(missing) => Err(Failure::usage(
+            format!("field {:?} is missing", missing.name),
+            expected(info),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Whether the first byte of the JSON is that of the field's kind.
+fn fits(field: &FieldInfo, value: &RawValue) -> bool {
+    let first = value.get().bytes().next().unwrap_or_default();
+    if first == b'n' && !field.required {
+        return true;
+    }
+    match field.kind {
+        FieldKind::Text | FieldKind::Bytes | FieldKind::Time => first == b'"',
+        FieldKind::Number => first == b'-' || first.is_ascii_digit(),
+        FieldKind::Boolean => first == b't' || first == b'f',
+        FieldKind::List => first == b'[',
+        FieldKind::Map => first == b'{',
+        _ => true,
+    }
+}
+
+fn shape(kind: FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Text => "text",
+        FieldKind::Bytes => "base64 text",
+        FieldKind::Number => "a number",
+        FieldKind::Boolean => "true or false",
+        FieldKind::Time => "a time, such as \"2030-12-31T23:59:59Z\"",
+        FieldKind::List => "a list",
+        FieldKind::Map => "an object",
+        _ => "what `ncred types` says",
+    }
+}
+
+/// The remedy of every flaw of a value.
+fn expected(info: &TypeInfo) -> String {
+    let name = |field: &FieldInfo| match field.required {
+        true => field.name.to_owned(),
+        false => format!("[{}]", field.name),
+    };
+    let names: Vec<String> = info.fields().iter().map(name).collect();
+    format!(
+        "give a JSON object on standard input; {} has the fields {} (`ncred types {}`)",
+        info.name(),
+        names.join(", "),
+        info.name()
+    )
+}
+
+/// Asks for each field in turn.
+fn prompted(info: &TypeInfo) -> Outcome<Plaintext> {
+    use nebula_credential::ExposeSecret as _;
+
+    let mut json = SecretWriter::with_limit(limits::SECRET_BYTES_MAX);
+    json.put(b"{")?;
+    let mut separator: &[u8] = b"";
+    for field in info.fields() {
+        let optional = if field.required { "" } else { " (optional)" };
+        let question = format!("{}{optional}: ", field.name);
+        let answer = if field.secret {
+            Some(input::prompt(&question)?)
+        } else {
+            input::ask(&question)?.map(Into::into)
+        };
+        let Some(answer) = answer.filter(|answer| !answer.expose_secret().is_empty()) else {
+            if field.required {
+                return Err(Failure::usage(
+                    format!("field {:?} is missing", field.name),
+                    expected(info),
+                ));
+            }
+            continue;
+        };
+        json.put(separator)?;
+        separator = b",";
+        write_json(&mut json, field.name)?;
+        json.put(b":")?;
+        match field.kind {
+            FieldKind::Text | FieldKind::Bytes | FieldKind::Time => {
+                write_json(&mut json, answer.expose_secret())?
+            }
+            _ => json.put(answer.expose_secret().as_bytes())?,
+        }
+    }
+    json.put(b"}")?;
+    Ok(json.finish())
+}
+
+fn write_json(out: &mut SecretWriter, text: &str) -> Outcome {
+    serde_json::to_writer(&mut *out, text)
+        .map_err(|_| Failure::usage("the value is too long", "1 MiB is the most a credential may hold"))
+}
+
+/// `object` with the text of `field` replaced.
+pub(crate) fn with_text(object: &Object<'_>, field: &str, text: &str) -> Outcome<Plaintext> {
+    let mut json = SecretWriter::with_limit(limits::SECRET_BYTES_MAX);
+    let mut separator: &[u8] = b"{";
+    for (key, value) in object.iter() {
+        json.put(separator)?;
+        separator = b",";
+        write_json(&mut json, key)?;
+        json.put(b":")?;
+        if key == field {
+            write_json(&mut json, text)?;
+        } else {
+            json.put(value.get().as_bytes())?;
+        }
+    }
+    json.put(b"}")?;
+    Ok(json.finish())
+}
+
+/// The stored object of a credential, as far as it may be shown.
+pub(crate) struct Shown<'a> {
+    object: Object<'a>,
+    info: Option<&'static TypeInfo>,
+    reveal: bool,
+}
+
+impl<'a> Shown<'a> {
+    /// `bytes` is the stored form of a credential of the type called `credential_type`.
+    pub(crate) fn new(credential_type: &str, bytes: &'a [u8], reveal: bool) -> Outcome<Self> {
+        let object = serde_json::from_slice(bytes).map_err(|_| {
+            Failure::state(
+                "the stored value is no JSON object",
+                "read it with the program that defines its type",
+            )
+        })?;
+        Ok(Self {
+            object,
+            info: find(credential_type),
+            reveal,
+        })
+    }
+
+    /// Field names and what of them may be seen.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Visible<'a>)> {
+        self.object.iter().map(|(key, value)| {
+            let visible = match self.reveal || self.is_public(key) {
+                true => Visible::Value(value),
+                false => Visible::Redacted,
+            };
+            (key, visible)
+        })
+    }
+
+    /// One field, or `MAP.KEY`, an entry of one that is a map.
+    pub(crate) fn field(&self, path: &str) -> Outcome<Visible<'a>> {
+        if let Some((_, visible)) = self.iter().find(|(key, _)| *key == path) {
+            return Ok(visible);
+        }
+        if let Some((map, key)) = path.split_once('.')
+            && let Some(value) = self.object.get(map)
+            && let Ok(entries) = serde_json::from_str::<Object<'_>>(value.get())
+            && let Some(value) = entries.get(key)
+        {
+            return Ok(match self.reveal || self.is_public(map) {
+                true => Visible::Value(value),
+                false => Visible::Redacted,
+            });
+        }
+        let names: Vec<&str> = self.object.iter().map(|(key, _)| key).collect();
+        Err(Failure::not_found(
+            "the credential has no such field",
+            match suggest::nearest(path, names.iter().copied()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("it has: {}", names.join(", ")),
+            },
+        ))
+    }
+
+    /// What no known type calls public is secret.
+    fn is_public(&self, key: &str) -> bool {
+        self.info
+            .and_then(|info| info.fields().iter().find(|field| field.name == key))
+            .is_some_and(|field| !field.secret)
+    }
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, visible) in self.iter() {
+            map.serialize_entry(key, &visible)?;
+        }
+        map.end()
+    }
+}
+
+/// A field's value, or what stands in its place.
+#[derive(Clone, Copy)]
+pub(crate) enum Visible<'a> {
+    Value(&'a RawValue),
+    Redacted,
+}
+
+impl Visible<'_> {
+    /// The text of a JSON string, anything else as it is written.
+    pub(crate) fn plain(self) -> Zeroizing<String> {
+        let Self::Value(value) = self else {
+            return Zeroizing::new(REDACTED.to_owned());
+        };
+        // `load` leaves no copy of an escaped text behind.
+        <String as SecretField>::load(value)
+            .map(Zeroizing::new)
+            .unwrap_or_else(|_| Zeroizing::new(value.get().to_owned()))
+    }
+
+    /// [`plain`](Self::plain) where that is one line that does nothing to a terminal, else as it is written.
+    pub(crate) fn line(self) -> Zeroizing<String> {
+        let plain = self.plain();
+        match self {
+            Self::Value(value) if plain.chars().any(char::is_control) => {
+                Zeroizing::new(value.get().to_owned())
+            }
+            _ => plain,
+        }
+    }
+}
+
+impl Serialize for Visible<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Value(value) => value.serialize(serializer),
+            Self::Redacted => serializer.serialize_str(REDACTED),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! One function per verb, one file per family.
+
+mod about;
+mod change;
+mod init;
+mod key;
+mod read;
+mod view;
+
+use nebula_credential::{CredentialError, CredentialName};
+
+use crate::args::Verb;
+use crate::exit::{Failure, Outcome};
+use crate::output::Output;
+use crate::settings::Settings;
+use crate::suggest;
+use crate::unlock::Session;
+
+/// Does what was asked. Settings are settled only for verbs that need a store.
+pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, output: &Output) -> Outcome {
+    match verb {
+        Verb::Init => return init::run(&settings()?, output).await,
+        Verb::Types(args) => return about::types(args, output),
+        Verb::Completions(args) => return about::completions(args, output),
+        Verb::Man(args) => return about::man(args, output),
+        _ => {}
+    }
+    let settings = settings()?;
+    let session = Session::open(&settings).await?;
+    match verb {
+        Verb::Put(args) => change::put(&session, args, output).await,
+        Verb::Get(args) => read::get(&session, args, output).await,
+        Verb::List(args) => read::list(&session, args, output).await,
+        Verb::Versions(args) => read::versions(&session, args, output).await,
+        Verb::Rotate(args) => change::rotate(&session, args, output).await,
+        Verb::Rollback(args) => change::rollback(&session, args, output).await,
+        Verb::Tags(args) => change::tags(&session, args, output).await,
+        Verb::Delete(args) => change::delete(&session, args, output).await,
+        Verb::Restore(args) => change::restore(&session, args, output).await,
+        Verb::Purge(args) => change::purge(&session, args, output).await,
+        Verb::Key(verb) => key::run(&session, verb, &settings, output).await,
+        Verb::Init | Verb::Types(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
+    }
+}
+
+/// The failure of an operation on `name`; if there is no such credential, with the one that was probably meant.
+async fn explain(session: &Session, name: &CredentialName, error: CredentialError) -> Failure {
+    let is_absent = matches!(error, CredentialError::NotFound(_));
+    let failure = Failure::from(error);
+    if !is_absent {
+        return failure;
+    }
+    if let Ok(known) = session.manager.metadata(name).await
+        && known.deleted_at.is_some()
+    {
+        return failure.with_help(format!("it was deleted; `ncred restore {name}` brings it back"));
+    }
+    let names = session.manager.list().await.unwrap_or_default();
+    match suggest::nearest(name.as_str(), names.iter().map(CredentialName::as_str)) {
+        Some(near) => failure.with_help(format!(
+            "did you mean {near:?}? `ncred list` shows the names that exist"
+        )),
+        None => failure
+            .with_help("`ncred list` shows the names that exist; --tenant and --scope choose where to look"),
+    }
+}

@@ -1,0 +1,187 @@
+use std::io::{self, IsTerminal as _};
+
+use chrono::{DateTime, Utc};
+use nebula_credential::{Clock as _, Phase, RecordHead, SystemClock, Tags};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::explain;
+use super::view::{Metadata, Version, short};
+use crate::args::{Get, List, Named};
+use crate::exit::{Failure, Outcome};
+use crate::output::Output;
+use crate::unlock::Session;
+use crate::value::{Shown, Visible};
+
+#[derive(Serialize)]
+struct Whole<'a> {
+    #[serde(flatten)]
+    metadata: &'a Metadata,
+    fields: Shown<'a>,
+}
+
+#[derive(Serialize)]
+struct OneField<'a> {
+    name: &'a str,
+    version: u32,
+    field: &'a str,
+    value: Visible<'a>,
+}
+
+pub(super) async fn get(session: &Session, args: &Get, output: &Output) -> Outcome {
+    let found = match args.version {
+        Some(version) => session.manager.get_raw_version(&args.name, version).await,
+        None => session.manager.get_raw(&args.name).await,
+    };
+    let raw = match found {
+        Ok(raw) => raw,
+        Err(error) => return Err(explain(session, &args.name, error).await),
+    };
+    let now = SystemClock.now();
+    if args.reveal && !args.allow_expired {
+        usable(raw.head(), now)?;
+    }
+    let metadata = Metadata::of_head(raw.head(), now);
+    let shown = Shown::new(&metadata.credential_type, raw.expose(), args.reveal)?;
+    if let Some(field) = &args.field {
+        return one(&metadata, field, shown.field(field)?, output);
+    }
+    if output.is_json() {
+        return output.value(&Whole {
+            metadata: &metadata,
+            fields: shown,
+        });
+    }
+    let mut head = format!(
+        "{}, version {}, {}",
+        metadata.credential_type,
+        metadata.version,
+        metadata.standing()
+    );
+    if let Some(end) = &metadata.expires_at {
+        let verb = if metadata.phase == "expired" {
+            "expired"
+        } else {
+            "expires"
+        };
+        head.push_str(&format!(", {verb} {}", short(end)));
+    }
+    output.line(format!("{} ({head})", output.strong(&metadata.name)))?;
+    let width = shown
+        .iter()
+        .map(|(key, _)| key.chars().count())
+        .max()
+        .unwrap_or(0);
+    for (key, visible) in shown.iter() {
+        let value = visible.line();
+        let padding = " ".repeat(width - key.chars().count());
+        output.line(Zeroizing::new(format!("{key}{padding}  {}", value.as_str())).as_str())?;
+    }
+    Ok(())
+}
+
+fn one(metadata: &Metadata, field: &str, value: Visible<'_>, output: &Output) -> Outcome {
+    if output.is_json() {
+        return output.value(&OneField {
+            name: &metadata.name,
+            version: metadata.version,
+            field,
+            value,
+        });
+    }
+    let plain = value.plain();
+    // A program gets the value and nothing else; a person's prompt begins on a line of its own.
+    if io::stdout().is_terminal() {
+        output.line(plain.as_str())
+    } else {
+        output.bytes(plain.as_bytes())
+    }
+}
+
+/// Refuses to hand out what must not be used any more.
+fn usable(head: &RecordHead, now: DateTime<Utc>) -> Outcome {
+    let name = head.id.name();
+    if let Some(end) = head.version.expires_at.filter(|end| *end <= now) {
+        return Err(Failure::from(nebula_credential::CredentialError::expired(
+            format!("{name} expired at {end}; rotate it, or see it with --allow-expired"),
+        )));
+    }
+    if !head.phase.is_usable() && head.phase != Phase::Expired {
+        return Err(Failure::state(
+            format!("{name} is {}", head.phase.as_str()),
+            "store a new value, or see the old one with --allow-expired",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) async fn list(session: &Session, args: &List, output: &Output) -> Outcome {
+    let now = SystemClock.now();
+    let mut query = session.manager.list_query();
+    query.prefix.clone_from(&args.prefix);
+    query.tags = Tags::from_pairs(
+        args.tags
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    )?;
+    query.include_deleted = args.deleted;
+    query.expires_before = args.expiring.and_then(|within| now.checked_add_signed(within));
+    let mut found = Vec::new();
+    loop {
+        let page = session.manager.list_page(query.clone()).await?;
+        found.extend(page.items.iter().map(|head| Metadata::of_head(head, now)));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    if output.is_json() {
+        return output.value(&found);
+    }
+    if found.is_empty() {
+        output.note("nothing matches; `ncred put NAME --type TYPE` stores a credential");
+        return Ok(());
+    }
+    let row = |known: &Metadata| {
+        vec![
+            known.name.clone(),
+            known.credential_type.clone(),
+            known.version.to_string(),
+            known.standing().to_owned(),
+            known
+                .expires_at
+                .as_deref()
+                .map(short)
+                .unwrap_or_else(|| "-".to_owned()),
+            known.tag_list(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    output.table(&["NAME", "TYPE", "VERSION", "STATE", "EXPIRES", "TAGS"], &rows)
+}
+
+pub(super) async fn versions(session: &Session, args: &Named, output: &Output) -> Outcome {
+    let found = match session.manager.versions(&args.name).await {
+        Ok(found) => found,
+        Err(error) => return Err(explain(session, &args.name, error).await),
+    };
+    let found: Vec<Version> = found.into_iter().map(Version::from).collect();
+    if output.is_json() {
+        return output.value(&found);
+    }
+    let row = |known: &Version| {
+        vec![
+            known.version.to_string(),
+            if known.current { "current" } else { "kept" }.to_owned(),
+            known.phase.to_owned(),
+            short(&known.created_at),
+            known
+                .expires_at
+                .as_deref()
+                .map(short)
+                .unwrap_or_else(|| "-".to_owned()),
+        ]
+    };
+    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+    output.table(&["VERSION", "", "PHASE", "STORED", "EXPIRES"], &rows)
+}
