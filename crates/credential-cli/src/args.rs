@@ -129,6 +129,8 @@ pub(crate) enum Verb {
     Restore(Named),
     /// Destroy every version of a credential, for good
     Purge(Purge),
+    /// Store the credentials of a .env, JSON or YAML file
+    Import(crate::verbs::import::Import),
     /// The key ring: what opens it, and its keys
     #[command(subcommand)]
     Key(Key),

@@ -38,7 +38,7 @@ pub(crate) fn stdin() -> Outcome<Zeroizing<Vec<u8>>> {
 }
 
 /// Reads to the end; `None` when there is more than `max`. The buffer never moves without being wiped.
-fn read_limited(from: &mut impl io::Read, max: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+pub(crate) fn read_limited(from: &mut impl io::Read, max: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     let mut all = Zeroizing::new(Vec::with_capacity(4096));
     let mut chunk = Zeroizing::new([0; 4096]);
     loop {

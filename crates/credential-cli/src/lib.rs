@@ -2,6 +2,7 @@
 
 mod args;
 mod exit;
+mod import;
 mod input;
 mod output;
 mod refusal;
@@ -44,6 +45,10 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     }
 }
+
+/// How `import` reads `.env` files: for fuzzing, and for comparison with the reader it follows.
+#[doc(hidden)]
+pub use crate::import::env as dotenv;
 
 /// The command line as [`clap`] knows it, for manuals and references made from it.
 pub fn command() -> clap::Command {

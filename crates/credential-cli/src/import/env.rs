@@ -93,7 +93,11 @@ impl<'a> Reader<'a> {
     }
 
     fn quoted_key(&mut self) -> Option<&'a str> {
-        let length = self.rest.strip_prefix('\'')?.find('\'').filter(|length| *length > 0)?;
+        let length = self
+            .rest
+            .strip_prefix('\'')?
+            .find('\'')
+            .filter(|length| *length > 0)?;
         self.between_quotes(length)
     }
 

@@ -25,7 +25,10 @@ pub(super) fn parse(text: &str) -> Outcome<Input> {
         } else {
             "this is not one JSON object"
         };
-        Failure::usage(format!("line {}, column {}: {what}", flaw.line(), flaw.column()), SHAPE)
+        Failure::usage(
+            format!("line {}, column {}: {what}", flaw.line(), flaw.column()),
+            SHAPE,
+        )
     })?;
     let mut input = Input::default();
     let mut seen = HashSet::new();
@@ -38,7 +41,10 @@ pub(super) fn parse(text: &str) -> Outcome<Input> {
             line,
         };
         if !seen.insert(at.key.clone()) {
-            return Err(Failure::usage(format!("{at} stands there twice"), "remove one of the two"));
+            return Err(Failure::usage(
+                format!("{at} stands there twice"),
+                "remove one of the two",
+            ));
         }
         match body(raw, &at)? {
             Some(body) => input.entries.push(Entry { at, body }),
@@ -61,7 +67,11 @@ fn body(raw: &RawValue, at: &Origin) -> Outcome<Option<Body>> {
         Some(b'n') => Body::Nothing,
         Some(b'{') => {
             let object: Object<'_> = serde_json::from_str(raw.get()).map_err(|_| nested())?;
-            match (object.get("type").and_then(text_of), object.get("value"), object.iter().count()) {
+            match (
+                object.get("type").and_then(text_of),
+                object.get("value"),
+                object.iter().count(),
+            ) {
                 (Some(name), Some(value), 2) if value.get().starts_with('{') => {
                     Body::Typed(find_type(&name, at)?, Plaintext::new(value.get().into()))
                 }

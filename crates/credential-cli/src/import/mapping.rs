@@ -97,6 +97,22 @@ pub(crate) struct Ignored {
     pub(crate) why: Why,
 }
 
+impl Ignored {
+    /// The key, unless it may be something else: what has no value may be a piece of one that lost its quotes.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.at.shown_key().filter(|_| self.why != Why::NoValue)
+    }
+}
+
+impl std::fmt::Display for Ignored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.key() {
+            Some(_) => write!(f, "{} {}", self.at, self.why.text()),
+            None => write!(f, "line {} {}", self.at.line, self.why.text()),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
     NoValue,
@@ -106,7 +122,7 @@ pub(crate) enum Why {
 
 impl Why {
     /// For people.
-    pub(crate) fn text(self) -> &'static str {
+    fn text(self) -> &'static str {
         match self {
             Self::NoValue => "has no value",
             Self::Empty => "is empty",
@@ -171,7 +187,11 @@ impl Mapping {
             let name = rule.name.clone().unwrap_or_else(|| default_name(&at.key));
             let place = *places.entry(name.clone()).or_insert(groups.len());
             if groups.len() == place {
-                groups.push(Group { name, rules: Vec::new(), parts: Vec::new() });
+                groups.push(Group {
+                    name,
+                    rules: Vec::new(),
+                    parts: Vec::new(),
+                });
             }
             if let Some(group) = groups.get_mut(place) {
                 group.add(at, rule, body)?;
@@ -187,7 +207,10 @@ impl Mapping {
     /// A key of the mapping that is not in the file is a typo, unless it says to skip it.
     fn check_keys(&self, entries: &[Entry]) -> Outcome {
         let there: HashSet<&str> = entries.iter().map(|entry| entry.at.key.as_str()).collect();
-        let missing = self.keys.iter().find(|(key, rule)| !rule.skip && !there.contains(key.as_str()));
+        let missing = self
+            .keys
+            .iter()
+            .find(|(key, rule)| !rule.skip && !there.contains(key.as_str()));
         match missing {
             Some((key, _)) => Err(Failure::usage(
                 format!("the mapping file names the key {key:?}, which the input does not have"),
@@ -202,15 +225,23 @@ impl Mapping {
             return rule.clone();
         }
         let prefixes = self.prefixes.iter();
-        let fitting = prefixes.filter_map(|rule| Some((rule, key.strip_prefix(rule.prefix.as_str())?))).next();
+        let fitting = prefixes
+            .filter_map(|rule| Some((rule, key.strip_prefix(rule.prefix.as_str())?)))
+            .next();
         match fitting {
             Some((rule, rest)) => Rule {
-                name: rule.name.as_ref().map(|start| format!("{start}{}", default_name(rest))),
+                name: rule
+                    .name
+                    .as_ref()
+                    .map(|start| format!("{start}{}", default_name(rest))),
                 r#type: rule.r#type.clone(),
                 field: None,
                 skip: rule.skip,
             },
-            None => Rule { skip: self.others == Others::Skip, ..Rule::default() },
+            None => Rule {
+                skip: self.others == Others::Skip,
+                ..Rule::default()
+            },
         }
     }
 
@@ -230,11 +261,17 @@ impl Mapping {
         let first = types.next();
         if let (Some(first), Some(other)) = (first, types.find(|other| Some(*other) != first)) {
             return Err(Failure::usage(
-                format!("the mapping file makes {:?} both {first:?} and {other:?}", group.name),
+                format!(
+                    "the mapping file makes {:?} both {first:?} and {other:?}",
+                    group.name
+                ),
                 "name one type, under [credentials.NAME]",
             ));
         }
-        let at = from.first().cloned().unwrap_or_else(|| Origin { key: String::new(), line: 0 });
+        let at = from.first().cloned().unwrap_or_else(|| Origin {
+            key: String::new(),
+            line: 0,
+        });
         let info = first.map(|name| find_type(name, &at)).transpose()?;
         let made = match (group.into_content(), info) {
             (Content::Typed(info, json), _) => decode(info, &json),
@@ -244,9 +281,7 @@ impl Mapping {
                 let parts = [(field.name.to_owned(), text)];
                 assemble(info, &parts, shape)
             }
-            (Content::Parts(parts), Some(info)) => {
-                assemble(info, &parts, shape)
-            }
+            (Content::Parts(parts), Some(info)) => assemble(info, &parts, shape),
             (Content::Parts(_), None) => {
                 return Err(Failure::usage(
                     format!("{shown} are fields of a credential without a type"),
@@ -255,7 +290,11 @@ impl Mapping {
             }
         };
         let credential = made.map_err(|failure| about(&shown, failure))?;
-        Ok(Draft { name, credential, from })
+        Ok(Draft {
+            name,
+            credential,
+            from,
+        })
     }
 }
 
@@ -287,7 +326,10 @@ impl Group {
                 "leave `type` and `field` out of the mapping file for this key",
             ));
         }
-        let clash = self.parts.iter().find(|part| part.field.is_none() || rule.field.is_none() || part.field == rule.field);
+        let clash = self
+            .parts
+            .iter()
+            .find(|part| part.field.is_none() || rule.field.is_none() || part.field == rule.field);
         if let Some(other) = clash {
             let what = match &rule.field {
                 Some(field) if other.field == rule.field => format!("the field {field:?} of {:?}", self.name),
@@ -298,7 +340,11 @@ impl Group {
                 "give one of them another name in a mapping file, or a `field` to each",
             ));
         }
-        self.parts.push(Part { at, field: rule.field.clone(), body });
+        self.parts.push(Part {
+            at,
+            field: rule.field.clone(),
+            body,
+        });
         self.rules.push(rule);
         Ok(())
     }
@@ -379,7 +425,9 @@ fn guess(text: &str) -> Outcome<AnyCredential> {
 fn has_scheme(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            && scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
     })
 }
 
@@ -396,7 +444,10 @@ fn one_field(type_name: &str, field: &str, text: &str) -> Outcome<AnyCredential>
 
 /// The field a value is meant for when no field is named.
 fn only_field(info: &'static TypeInfo, shown: &Shown<'_>) -> Outcome<&'static FieldInfo> {
-    let mut required = info.fields().iter().filter(|field| field.required && field.kind != FieldKind::Map);
+    let mut required = info
+        .fields()
+        .iter()
+        .filter(|field| field.required && field.kind != FieldKind::Map);
     match (required.next(), required.next()) {
         (Some(field), None) => Ok(field),
         _ => Err(Failure::usage(
@@ -442,14 +493,21 @@ fn assemble(
         fields.entry(field).or_default().push((member, text));
     }
     let constants: BTreeMap<&str, &toml::Value> = shape
-        .map(|shape| shape.values.iter().map(|(name, value)| (name.as_str(), value)).collect())
+        .map(|shape| {
+            shape
+                .values
+                .iter()
+                .map(|(name, value)| (name.as_str(), value))
+                .collect()
+        })
         .unwrap_or_default();
     for name in constants.keys() {
         let known = find(name).ok_or_else(|| unknown(name))?;
         if known.secret {
             return Err(Failure::usage(
                 format!("the mapping file holds the secret field {name:?}"),
-                "move it into the imported file and name its key; a mapping file is no place for secrets".to_owned(),
+                "move it into the imported file and name its key; a mapping file is no place for secrets"
+                    .to_owned(),
             ));
         }
         if fields.contains_key(*name) {
@@ -460,8 +518,12 @@ fn assemble(
         }
     }
     let given = |field: &FieldInfo| fields.contains_key(field.name) || constants.contains_key(field.name);
-    let missing: Vec<&str> =
-        info.fields().iter().filter(|field| field.required && !given(field)).map(|field| field.name).collect();
+    let missing: Vec<&str> = info
+        .fields()
+        .iter()
+        .filter(|field| field.required && !given(field))
+        .map(|field| field.name)
+        .collect();
     if !missing.is_empty() {
         return Err(Failure::usage(
             format!("the type {} also needs {}", info.name(), missing.join(", ")),
@@ -491,11 +553,7 @@ fn key(out: &mut JsonWriter, separator: &mut &'static str, name: &str) -> Result
     out.raw(":")
 }
 
-fn write_field(
-    out: &mut JsonWriter,
-    field: &FieldInfo,
-    values: &[(Option<String>, &str)],
-) -> Outcome {
+fn write_field(out: &mut JsonWriter, field: &FieldInfo, values: &[(Option<String>, &str)]) -> Outcome {
     if field.kind == FieldKind::Map {
         let mut separator = "{";
         for (member, text) in values {
@@ -511,7 +569,11 @@ fn write_field(
         _ => return Ok(out.text(text)?),
     };
     if !lawful {
-        let wanted = if field.kind == FieldKind::Number { "a number" } else { "true or false" };
+        let wanted = if field.kind == FieldKind::Number {
+            "a number"
+        } else {
+            "true or false"
+        };
         return Err(Failure::usage(
             format!("the field {:?} is to be {wanted}", field.name),
             "correct the value",
@@ -526,7 +588,10 @@ fn write_constant(out: &mut JsonWriter, field: &FieldInfo, value: &toml::Value) 
         toml::Value::Integer(number) => Ok(out.raw(&number.to_string())?),
         toml::Value::Boolean(truth) => Ok(out.raw(if *truth { "true" } else { "false" })?),
         _ => Err(Failure::usage(
-            format!("the mapping file gives the field {:?} neither text, a whole number, true nor false", field.name),
+            format!(
+                "the mapping file gives the field {:?} neither text, a whole number, true nor false",
+                field.name
+            ),
             "write one of these",
         )),
     }

@@ -20,7 +20,7 @@ use crate::exit::{Failure, Outcome};
 use crate::value;
 
 pub(crate) use mapping::Mapping;
-pub(crate) use plan::{Action, OnConflict, Plan};
+pub(crate) use plan::{Action, Item, OnConflict, Plan};
 
 /// Longest file that is read, in bytes: some 10,000 credentials of 1.6 KiB. Also the longest sum of values that
 /// `--interpolate` makes.
@@ -57,9 +57,15 @@ impl Format {
         if text.starts_with('{') {
             return Some(Self::Json);
         }
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let line = lines.next()?;
-        match line.find(['=', ':']).and_then(|at| line.get(at..)?.chars().next()) {
+        match line
+            .find(['=', ':'])
+            .and_then(|at| line.get(at..)?.chars().next())
+        {
             Some('=') => Some(Self::Env),
             Some(_) => Some(Self::Yaml),
             None if line == "---" => Some(Self::Yaml),
@@ -119,16 +125,18 @@ pub(crate) fn read_interpolated(text: &str) -> Outcome<Input> {
     refuse_encrypted(text, Format::Env)?;
     let mut env = env::parse(text);
     // A variable that is no UTF-8 is one that is not set.
-    env.interpolate(INPUT_BYTES_MAX, |name| std::env::var(name).ok().map(Zeroizing::new))
-        .map_err(|long| {
-            Failure::usage(
-                format!(
-                    "line {}: the values are longer than {INPUT_BYTES_MAX} bytes with what they refer to",
-                    long.line
-                ),
-                "write the value out, or leave out --interpolate",
-            )
-        })?;
+    env.interpolate(INPUT_BYTES_MAX, |name| {
+        std::env::var(name).ok().map(Zeroizing::new)
+    })
+    .map_err(|long| {
+        Failure::usage(
+            format!(
+                "line {}: the values are longer than {INPUT_BYTES_MAX} bytes with what they refer to",
+                long.line
+            ),
+            "write the value out, or leave out --interpolate",
+        )
+    })?;
     Ok(from_env(env))
 }
 
@@ -146,7 +154,9 @@ fn from_env(env: env::Env) -> Input {
         let index = *place.entry(at.key.clone()).or_insert(last);
         match input.entries.get_mut(index) {
             Some(entry) => {
-                input.notes.push(format!("{at} replaces the value of line {}", entry.at.line));
+                input
+                    .notes
+                    .push(format!("{at} replaces the value of line {}", entry.at.line));
                 *entry = Entry { at, body };
             }
             None => input.entries.push(Entry { at, body }),
@@ -283,15 +293,29 @@ mod tests {
         ] {
             let failure = read(text, format).err().unwrap();
             assert!(failure.message.contains("line 2: the file is still encrypted"));
-            assert!(failure.help.unwrap().contains("sops -d FILE | ncred import - --format"));
+            assert!(
+                failure
+                    .help
+                    .unwrap()
+                    .contains("sops -d FILE | ncred import - --format")
+            );
         }
     }
 
     #[test]
     fn a_key_that_may_be_a_secret_is_not_shown() {
-        let at = |key: &str| Origin { key: key.to_owned(), line: 7 }.to_string();
+        let at = |key: &str| {
+            Origin {
+                key: key.to_owned(),
+                line: 7,
+            }
+            .to_string()
+        };
         assert_eq!(at("PG_HOST"), "line 7 (PG_HOST)");
-        assert_eq!(at("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDBq1mZk4zJ9k3X"), "line 7");
+        assert_eq!(
+            at("MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDBq1mZk4zJ9k3X"),
+            "line 7"
+        );
         assert_eq!(at("a+b"), "line 7");
     }
 }

@@ -3,8 +3,8 @@
 use clap::ValueEnum;
 use nebula_credential::{AnyCredential, CredentialManager, CredentialName, Version};
 
-use super::mapping::{Draft, Drafts, Ignored};
 use super::Origin;
+use super::mapping::{Draft, Drafts, Ignored};
 use crate::exit::{Failure, Outcome};
 
 /// What to do with a name that is there already.
@@ -77,7 +77,12 @@ impl Plan {
         let mut items = Vec::with_capacity(drafts.drafts.len());
         let mut present = Vec::new();
         let mut other_type = Vec::new();
-        for Draft { name, credential, from } in drafts.drafts {
+        for Draft {
+            name,
+            credential,
+            from,
+        } in drafts.drafts
+        {
             let there = match manager.metadata(&name).await {
                 Ok(known) => Some(known).filter(|known| known.deleted_at.is_none()),
                 Err(error) if error.is_not_found() => None,
@@ -97,11 +102,21 @@ impl Plan {
                     Action::Skip
                 }
             };
-            items.push(Item { name, from, action, written: None, credential });
+            items.push(Item {
+                name,
+                from,
+                action,
+                written: None,
+                credential,
+            });
         }
         if !present.is_empty() {
             return Err(Failure::conflict(
-                format!("nothing was written: {} {} there already", listed(&present), are(&present)),
+                format!(
+                    "nothing was written: {} {} there already",
+                    listed(&present),
+                    are(&present)
+                ),
                 "pass --on-conflict skip to leave them, --on-conflict replace to store new versions, or --prefix to \
                  import under other names",
             ));
@@ -113,20 +128,13 @@ impl Plan {
                     listed(&other_type),
                     are(&other_type)
                 ),
-                "delete and purge them first, or give the keys a `type` or another `name` in a mapping file",
+                "delete them first, or give the keys a `type` or another `name` in a mapping file",
             ));
         }
-        Ok(Self { items, ignored: drafts.ignored })
-    }
-
-    /// The number of credentials that `action` awaits.
-    pub(crate) fn count(&self, action: Action) -> usize {
-        self.items.iter().filter(|item| item.action == action).count()
-    }
-
-    /// The number of credentials that were written.
-    pub(crate) fn written(&self) -> usize {
-        self.items.iter().filter(|item| item.written.is_some()).count()
+        Ok(Self {
+            items,
+            ignored: drafts.ignored,
+        })
     }
 
     /// Writes what is to be written, in order, and calls `done` after each.
@@ -143,7 +151,11 @@ impl Plan {
         policy: OnConflict,
         mut done: impl FnMut(),
     ) -> Outcome {
-        let total = self.items.iter().filter(|item| item.action != Action::Skip).count();
+        let total = self
+            .items
+            .iter()
+            .filter(|item| item.action != Action::Skip)
+            .count();
         let mut written = 0;
         for item in &mut self.items {
             let store = manager.store_any(&item.name, &item.credential);
@@ -154,8 +166,8 @@ impl Plan {
             };
             match result {
                 Ok(known) => item.written = Some(known.version),
-                Err(error) if policy == OnConflict::Skip && is_taken(&error) => item.action = Action::Skip,
-                Err(error) => return Err(stopped(error.into(), &item.name, written, total)),
+                Err(error) if policy == OnConflict::Skip && error.is_conflict() => item.action = Action::Skip,
+                Err(error) => return Err(stopped(error.into(), &item.name, written, total, policy)),
             }
             written += usize::from(item.written.is_some());
             done();
@@ -164,15 +176,26 @@ impl Plan {
     }
 }
 
-fn is_taken(error: &nebula_credential::CredentialError) -> bool {
-    error.kind() == nebula_credential::ErrorKind::Conflict
-}
-
-fn stopped(failure: Failure, name: &CredentialName, written: usize, total: usize) -> Failure {
-    let again = "; then run the same import with --on-conflict skip, which goes on where this one stopped";
+fn stopped(
+    failure: Failure,
+    name: &CredentialName,
+    written: usize,
+    total: usize,
+    policy: OnConflict,
+) -> Failure {
+    let again = match policy {
+        OnConflict::Replace => "then run the same import again",
+        OnConflict::Fail | OnConflict::Skip => {
+            "then run the same import with --on-conflict skip, which goes on where this one stopped"
+        }
+    };
+    let help = failure.help.as_deref().unwrap_or("see to what went wrong");
     Failure {
-        message: format!("stopped at {name} after {written} of {total} credentials were written: {}", failure.message),
-        help: Some(format!("{}{again}", failure.help.as_deref().unwrap_or("see to what went wrong"))),
+        message: format!(
+            "stopped at {name} after {written} of {total} credentials: {}",
+            failure.message
+        ),
+        help: Some(format!("{help}; {again}")),
         ..failure
     }
 }
@@ -182,7 +205,11 @@ fn are(names: &[CredentialName]) -> &'static str {
 }
 
 fn listed(names: &[CredentialName]) -> String {
-    let shown: Vec<&str> = names.iter().take(NAMES_SHOWN).map(CredentialName::as_str).collect();
+    let shown: Vec<&str> = names
+        .iter()
+        .take(NAMES_SHOWN)
+        .map(CredentialName::as_str)
+        .collect();
     match names.len().saturating_sub(NAMES_SHOWN) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

@@ -31,9 +31,20 @@ pub(super) fn parse(text: &str) -> Outcome<Input> {
     let root = events.document()?;
     let root = match root {
         None => return Ok(input),
-        Some(Node { value: Value::Map(members), .. }) => members,
-        Some(Node { value: Value::Scalar { text, bare: true }, .. }) if is_null(&text) => return Ok(input),
-        Some(node) => return Err(Failure::usage(format!("line {}: this is not a mapping", node.line), SHAPE)),
+        Some(Node {
+            value: Value::Map(members),
+            ..
+        }) => members,
+        Some(Node {
+            value: Value::Scalar { text, bare: true },
+            ..
+        }) if is_null(&text) => return Ok(input),
+        Some(node) => {
+            return Err(Failure::usage(
+                format!("line {}: this is not a mapping", node.line),
+                SHAPE,
+            ));
+        }
     };
     for (at, node) in root {
         let line = at.line;
@@ -53,7 +64,12 @@ fn body(node: Node, at: &Origin) -> Outcome<Option<Body>> {
         Value::Map(members) => members,
         Value::List(_) => return Err(nested(at)),
     };
-    let named = |name: &str| members.iter().find(|(at, _)| at.key == name).map(|(_, node)| &node.value);
+    let named = |name: &str| {
+        members
+            .iter()
+            .find(|(at, _)| at.key == name)
+            .map(|(_, node)| &node.value)
+    };
     match (named("type"), named("value"), members.len()) {
         (Some(Value::Scalar { text, .. }), Some(Value::Map(fields)), 2) => {
             let info = find_type(text, at)?;
@@ -74,7 +90,12 @@ fn nested(at: &Origin) -> Failure {
 /// The JSON form of a credential.
 fn typed(info: &TypeInfo, fields: &[(Origin, Node)], at: &Origin) -> Outcome<Plaintext> {
     let mut out = JsonWriter::new();
-    let kind_of = |name: &str| info.fields().iter().find(|field| field.name == name).map(|field| field.kind);
+    let kind_of = |name: &str| {
+        info.fields()
+            .iter()
+            .find(|field| field.name == name)
+            .map(|field| field.kind)
+    };
     write_map(fields, kind_of, &mut out).map_err(|long| about(at, long.into()))?;
     Ok(out.finish())
 }
@@ -86,7 +107,10 @@ struct Node {
 
 enum Value {
     /// Bare is what has neither quotes nor a tag, nor is a block.
-    Scalar { text: Zeroizing<String>, bare: bool },
+    Scalar {
+        text: Zeroizing<String>,
+        bare: bool,
+    },
     Map(Vec<(Origin, Node)>),
     List(Vec<Node>),
 }
@@ -162,7 +186,9 @@ impl<'a> Events<'a> {
                 }
                 Value::List(items)
             }
-            Event::Alias(_) => return Err(self.refuse("there is an alias", "write the value out instead of *NAME")),
+            Event::Alias(_) => {
+                return Err(self.refuse("there is an alias", "write the value out instead of *NAME"));
+            }
             _ => return Err(self.refuse("this is not YAML", SHAPE)),
         };
         Ok(Node { line, value })
@@ -179,7 +205,10 @@ impl<'a> Events<'a> {
             };
             let at = Origin { key, line: self.line };
             if !seen.insert(at.key.clone()) {
-                return Err(Failure::usage(format!("{at} stands there twice"), "remove one of the two"));
+                return Err(Failure::usage(
+                    format!("{at} stands there twice"),
+                    "remove one of the two",
+                ));
             }
             let event = self.next()?;
             members.push((at, self.node(event, depth + 1)?));
@@ -232,7 +261,9 @@ fn write_map(
 
 fn write_node(node: &Node, kind: Option<FieldKind>, out: &mut JsonWriter) -> Result<(), TooLong> {
     // Named texts are texts; what is nested deeper has a type of its own.
-    let inner = kind.filter(|kind| matches!(kind, FieldKind::Map | FieldKind::List)).map(|_| FieldKind::Text);
+    let inner = kind
+        .filter(|kind| matches!(kind, FieldKind::Map | FieldKind::List))
+        .map(|_| FieldKind::Text);
     match &node.value {
         Value::Scalar { text, bare: true } if is_null(text) => out.raw("null"),
         Value::Scalar { text, bare } => match bare_json(text).filter(|_| *bare && !is_text(kind)) {

@@ -2,6 +2,7 @@
 
 mod about;
 mod change;
+pub(crate) mod import;
 mod init;
 mod key;
 mod read;
@@ -20,6 +21,7 @@ use crate::unlock::Session;
 pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, output: &Output) -> Outcome {
     match verb {
         Verb::Init => return init::run(&settings()?, output).await,
+        Verb::Import(args) => return import::run(args, &settings()?, output).await,
         Verb::Types(args) => return about::types(args, output),
         Verb::Completions(args) => return about::completions(args, output),
         Verb::Man(args) => return about::man(args, output),
@@ -39,7 +41,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Restore(args) => change::restore(&session, args, output).await,
         Verb::Purge(args) => change::purge(&session, args, output).await,
         Verb::Key(verb) => key::run(&session, verb, &settings, output).await,
-        Verb::Init | Verb::Types(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
+        Verb::Init | Verb::Import(_) | Verb::Types(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
     }
 }
 
