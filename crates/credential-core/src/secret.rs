@@ -175,7 +175,7 @@ impl<T: SecretField> Drop for Guarded<T> {
     }
 }
 
-mod text {
+pub(crate) mod text {
     //! JSON strings, decoded without a copy that nobody wipes: serde_json unescapes into a buffer of its own.
 
     use serde::de::Error;
@@ -191,7 +191,7 @@ mod text {
     }
 
     /// The value of a JSON string literal; `None` if it is not one. The syntax is checked already.
-    pub(super) fn unescape(literal: &str) -> Option<Zeroizing<String>> {
+    pub(crate) fn unescape(literal: &str) -> Option<Zeroizing<String>> {
         let body = literal.strip_prefix('"')?.strip_suffix('"')?;
         // No escape makes the text longer, so the buffer never grows and leaves nothing behind.
         let mut out = Zeroizing::new(String::with_capacity(body.len()));
@@ -242,7 +242,7 @@ mod text {
 }
 
 /// The owned string inside, moved out without a copy.
-fn take(mut text: Zeroizing<String>) -> String {
+pub(crate) fn take(mut text: Zeroizing<String>) -> String {
     std::mem::take(&mut *text)
 }
 

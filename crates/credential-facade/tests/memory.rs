@@ -36,6 +36,23 @@ struct TokenWithOwner {
     owner: String,
 }
 
+/// A later version of it, which reads what the first wrote.
+#[derive(Credential)]
+#[credential(type = "token", version = 2, migrate = with_owner)]
+struct TokenV2 {
+    #[secret]
+    token: String,
+    name: String,
+    owner: String,
+}
+
+fn with_owner(_: u32, mut stored: serde_json::Value) -> Result<serde_json::Value, CredentialError> {
+    if let Some(fields) = stored.as_object_mut() {
+        fields.insert("owner".into(), "nobody".into());
+    }
+    Ok(stored)
+}
+
 fn token(canary: &Canary) -> Token {
     Token {
         token: canary.secret(),
@@ -115,6 +132,11 @@ fn nothing_is_left() {
             .unwrap_err();
         assert_eq!(error.kind().as_str(), "codec");
         scan.finds_nothing("a failed decode");
+
+        let migrated = runtime.block_on(manager.get::<TokenV2>("token")).unwrap();
+        assert_eq!(migrated.owner, "nobody");
+        drop(migrated);
+        scan.finds_nothing("a migration");
 
         {
             let mut get = pin!(manager.get::<Token>("token"));
