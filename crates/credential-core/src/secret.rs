@@ -250,7 +250,7 @@ impl SecretField for String {
     fn wipe(&mut self) {
         // Bytes first and at once: wiping a String goes byte by byte.
         let mut bytes = std::mem::take(self).into_bytes();
-        bytes.as_mut_slice().zeroize();
+        SecretField::wipe(&mut bytes);
     }
 
     fn redacted(&self) -> Self {
@@ -340,6 +340,8 @@ impl SecretField for Vec<u8> {
     fn wipe(&mut self) {
         self.as_mut_slice().zeroize();
         self.clear();
+        // What was cut off lies here still.
+        self.spare_capacity_mut().zeroize();
     }
 
     fn redacted(&self) -> Self {

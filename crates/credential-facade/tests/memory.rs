@@ -133,6 +133,11 @@ fn nothing_is_left() {
         assert_eq!(error.kind().as_str(), "codec");
         scan.finds_nothing("a failed decode");
 
+        let mut shortened = token(canary);
+        shortened.token.truncate(3);
+        drop(shortened);
+        scan.finds_nothing("a secret that was made shorter");
+
         let migrated = runtime.block_on(manager.get::<TokenV2>("token")).unwrap();
         assert_eq!(migrated.owner, "nobody");
         drop(migrated);
