@@ -38,10 +38,8 @@ Secrets are read from standard input, from a prompt, or from files; never from a
 #[command(
     name = "ncred",
     version,
-    about,
     styles = STYLES,
     after_help = AFTER_HELP,
-    propagate_version = true,
     max_term_width = 100
 )]
 pub(crate) struct Cli {

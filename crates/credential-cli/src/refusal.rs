@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 
+use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::args::{ColorChoice, parse};
+use crate::args::{Cli, ColorChoice, parse};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::suggest;
 
 const NO_SECRETS: &str = "secrets never go by arguments, where the shell's history and every process can see them: give \
                           them on standard input, such as `ncred put NAME --type TYPE < value.json`; what was typed is in \
@@ -43,7 +45,8 @@ fn explain(refused: &clap::Error) -> Failure {
     let see_help = || "`ncred help VERB` shows what it takes".to_owned();
     match refused.kind() {
         ErrorKind::InvalidSubcommand => {
-            let help = match context(ContextKind::SuggestedSubcommand) {
+            let given = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let help = match nearest_verb(&given).or_else(|| context(ContextKind::SuggestedSubcommand)) {
                 Some(near) => format!("did you mean `ncred {near}`?"),
                 None => "`ncred help` lists the verbs".to_owned(),
             };
@@ -51,11 +54,11 @@ fn explain(refused: &clap::Error) -> Failure {
         }
         ErrorKind::UnknownArgument => unknown(&argument, context(ContextKind::SuggestedArg)),
         ErrorKind::InvalidValue => match context(ContextKind::ValidValue) {
-            Some(valid) => Failure::usage(
+            Some(valid) if !valid.is_empty() => Failure::usage(
                 format!("{argument} does not take this value"),
                 format!("it takes: {valid}"),
             ),
-            None => Failure::usage(format!("{argument} needs a value"), see_help()),
+            _ => Failure::usage(format!("{argument} needs a value"), see_help()),
         },
         ErrorKind::ValueValidation => {
             let (what, remedy) = reason(refused);
@@ -75,6 +78,30 @@ fn explain(refused: &clap::Error) -> Failure {
         ErrorKind::MissingSubcommand => Failure::usage("the verb is missing", "`ncred help` lists the verbs"),
         _ => Failure::usage("the command line is not well formed", see_help()),
     }
+}
+
+/// The verb, or the verb of a family such as `key rotate`, that was probably meant.
+fn nearest_verb(given: &str) -> Option<String> {
+    let command = Cli::command();
+    let mut verbs = Vec::new();
+    for verb in command.get_subcommands() {
+        verbs.extend(
+            verb.get_name_and_visible_aliases()
+                .into_iter()
+                .map(|name| (name, name.to_owned())),
+        );
+        let family = |member: &clap::Command| format!("{} {}", verb.get_name(), member.get_name());
+        verbs.extend(
+            verb.get_subcommands()
+                .map(|member| (member.get_name(), family(member))),
+        );
+    }
+    // A verb of its own comes before a member of a family of the same name.
+    let near = suggest::nearest(given, verbs.iter().map(|(name, _)| *name))?.to_owned();
+    verbs
+        .into_iter()
+        .find(|(name, _)| *name == near)
+        .map(|(_, path)| path)
 }
 
 /// An option that does not exist, or a word too many. The word, and what follows `=`, may be a secret.

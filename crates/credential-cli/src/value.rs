@@ -221,11 +221,17 @@ fn prompted(info: &TypeInfo) -> Outcome<Plaintext> {
         separator = b",";
         write_json(&mut json, field.name)?;
         json.put(b":")?;
-        match field.kind {
-            FieldKind::Text | FieldKind::Bytes | FieldKind::Time => {
-                write_json(&mut json, answer.expose_secret())?
-            }
-            _ => json.put(answer.expose_secret().as_bytes())?,
+        let text = answer.expose_secret();
+        let is_text = match field.kind {
+            FieldKind::Text | FieldKind::Bytes | FieldKind::Time => true,
+            FieldKind::Number | FieldKind::Boolean | FieldKind::List | FieldKind::Map => false,
+            // A word such as `require`, or JSON.
+            _ => serde_json::from_str::<&RawValue>(text).is_err(),
+        };
+        if is_text {
+            write_json(&mut json, text)?;
+        } else {
+            json.put(text.as_bytes())?;
         }
     }
     json.put(b"}")?;
