@@ -19,8 +19,11 @@ fn note(text: &str) -> Note {
     Note { text: text.into() }
 }
 
-/// A manager whose next put waits at the gate, and another on the same store.
-async fn overtaken() -> (TempDir, CredentialManager, CredentialManager, Gate) {
+/// A manager whose next `op` waits at the gate, and another on the same store.
+async fn overtaken(
+    op: &'static str,
+    hold: fn(Gate) -> Fault,
+) -> (TempDir, CredentialManager, CredentialManager, Gate) {
     let directory = tempfile::tempdir().unwrap();
     let store = LocalStorage::new(directory.path().join("secrets"));
     let faults = FaultStore::new(StoreHandle::new(store.clone()));
@@ -33,7 +36,7 @@ async fn overtaken() -> (TempDir, CredentialManager, CredentialManager, Gate) {
     let (slow, quick) = (manager(faults.handle()), manager(StoreHandle::new(store)));
     quick.store("n", note("one")).await.unwrap();
     let gate = Gate::new();
-    faults.once("put", Fault::HoldBefore(gate.clone()));
+    faults.once(op, hold(gate.clone()));
     (directory, slow, quick, gate)
 }
 
@@ -43,7 +46,7 @@ async fn text(manager: &CredentialManager) -> String {
 
 #[tokio::test]
 async fn a_rotation_overtaken_by_a_deletion_finds_nothing_and_brings_nothing_back() {
-    let (_directory, slow, quick, gate) = overtaken().await;
+    let (_directory, slow, quick, gate) = overtaken("put", Fault::HoldBefore).await;
     let (done, ()) = tokio::join!(slow.rotate("n", note("two")).into_future(), async {
         gate.arrival().await;
         quick.delete("n").await.unwrap();
@@ -61,7 +64,7 @@ async fn a_rotation_overtaken_by_a_deletion_finds_nothing_and_brings_nothing_bac
 
 #[tokio::test]
 async fn a_rotation_overtaken_by_a_purge_finds_nothing() {
-    let (_directory, slow, quick, gate) = overtaken().await;
+    let (_directory, slow, quick, gate) = overtaken("put", Fault::HoldBefore).await;
     let (done, ()) = tokio::join!(slow.rotate("n", note("two")).into_future(), async {
         gate.arrival().await;
         quick.purge("n").await.unwrap();
@@ -73,12 +76,25 @@ async fn a_rotation_overtaken_by_a_purge_finds_nothing() {
 
 #[tokio::test]
 async fn a_rotation_overtaken_by_another_follows_it() {
-    let (_directory, slow, quick, gate) = overtaken().await;
+    let (_directory, slow, quick, gate) = overtaken("put", Fault::HoldBefore).await;
     let (done, ()) = tokio::join!(slow.rotate("n", note("three")).into_future(), async {
         gate.arrival().await;
         quick.rotate("n", note("two")).await.unwrap();
         gate.release(1);
     });
     assert_eq!(done.unwrap().version.get(), 3);
+    assert_eq!(text(&quick).await, "three");
+}
+
+#[tokio::test]
+async fn a_rollback_overtaken_by_a_rotation_does_not_undo_it() {
+    let (_directory, slow, quick, gate) = overtaken("versions", Fault::HoldAfter).await;
+    quick.rotate("n", note("two")).await.unwrap();
+    let (done, ()) = tokio::join!(slow.rollback("n"), async {
+        gate.arrival().await;
+        quick.rotate("n", note("three")).await.unwrap();
+        gate.release(1);
+    });
+    assert!(done.unwrap_err().is_conflict());
     assert_eq!(text(&quick).await, "three");
 }

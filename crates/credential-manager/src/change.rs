@@ -52,14 +52,15 @@ impl CredentialManager {
     /// can itself be rolled back.
     ///
     /// # Errors
-    /// [`InvalidState`](CredentialError::InvalidState) if no earlier version is kept; those of
-    /// [`rollback_to`](Self::rollback_to).
+    /// [`InvalidState`](CredentialError::InvalidState) if no earlier version is kept;
+    /// [`VersionConflict`](CredentialError::VersionConflict) if someone else writes meanwhile: look which value is
+    /// current now; those of [`rollback_to`](Self::rollback_to).
     pub async fn rollback(&self, name: impl AsRef<str>) -> Result<CredentialMetadata, CredentialError> {
         let id = self.id(name.as_ref())?;
         let versions = self.call(Op::Versions(id.clone())).await?.into_versions()?;
-        match versions.get(1) {
-            Some(previous) => self.roll(id, previous.version).await,
-            None => Err(CredentialError::invalid_state(format!(
+        match versions.as_slice() {
+            [current, previous, ..] => self.roll(id, previous.version, Some(current.version)).await,
+            _ => Err(CredentialError::invalid_state(format!(
                 "{} has no earlier version to roll back to; store a new value",
                 id.name()
             ))),
@@ -78,10 +79,16 @@ impl CredentialManager {
         name: impl AsRef<str>,
         version: Version,
     ) -> Result<CredentialMetadata, CredentialError> {
-        self.roll(self.id(name.as_ref())?, version).await
+        self.roll(self.id(name.as_ref())?, version, None).await
     }
 
-    async fn roll(&self, id: CredentialRef, version: Version) -> Result<CredentialMetadata, CredentialError> {
+    /// Where the choice of `version` was made by looking at `current`, that must still be the current one.
+    async fn roll(
+        &self,
+        id: CredentialRef,
+        version: Version,
+        current: Option<Version>,
+    ) -> Result<CredentialMetadata, CredentialError> {
         let Record { head, payload } = self.fetch(id.clone(), Selector::Exact(version)).await?;
         if head.latest == version {
             return Err(CredentialError::invalid_state(format!(
@@ -97,7 +104,7 @@ impl CredentialManager {
             payload,
         };
         let write = Write {
-            precondition: Precondition::IfVersion(head.latest),
+            precondition: Precondition::IfVersion(current.unwrap_or(head.latest)),
             tags: None,
             must_exist: true,
         };
