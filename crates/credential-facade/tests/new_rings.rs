@@ -106,3 +106,33 @@ async fn a_ring_lost_beside_a_store_that_cannot_be_scanned_is_not_replaced() {
     assert!(error.to_string().contains("backup"), "{error}");
     assert!(!at.join("config").exists(), "neither a new ring nor a new key");
 }
+
+#[tokio::test]
+async fn an_older_ring_is_not_rotated_into_a_second_key_of_the_same_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let ring = directory.path().join("secrets/keyring");
+    let manager = || {
+        CredentialManager::builder()
+            .storage(LocalStorage::new(directory.path().join("secrets")))
+            .keys(Keys::key_file(directory.path().join("config/key")))
+            .build()
+    };
+    let first = manager();
+    first.store("n", note("one")).await.unwrap();
+    let old = fs::read(&ring).unwrap();
+    first.rotate_key().await.unwrap();
+    first.rotate("n", note("two")).await.unwrap();
+    let newest = fs::read(&ring).unwrap();
+
+    fs::write(&ring, &old).unwrap();
+    let after = manager();
+    let error = after.rotate_key().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidState, "{error}");
+    assert!(error.to_string().contains("newest copy"), "{error}");
+    assert_eq!(fs::read(&ring).unwrap(), old, "the ring is as it was");
+
+    fs::write(&ring, &newest).unwrap();
+    assert_eq!(manager().rotate_key().await.unwrap().get(), 3);
+    let read: Note = manager().get("n").await.unwrap();
+    assert_eq!(read.text, "two");
+}

@@ -76,7 +76,7 @@ impl Builder {
     /// The private directory the key ring lies in. By default that of the store, or, for a store without one, the
     /// user's configuration directory.
     pub fn key_ring_dir(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.key_ring = Some(directory.into());
+        self.key_ring = Some(crate::keys::absolute(directory.into()));
         self
     }
 

@@ -16,7 +16,7 @@ use crate::blocking::blocking;
 /// Longest passphrase, in bytes, read from a file.
 const PASSPHRASE_BYTES: usize = 4096;
 
-/// What unlocks the key ring of a store.
+/// What unlocks the key ring of a store. Relative paths are taken from the working directory of this moment.
 ///
 /// A ring that does not exist yet is made, protected by this, as long as the store is empty.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ impl Keys {
     /// A file of 32 random bytes, made if the store has no key ring yet. Keep it away from the store: whoever copies
     /// both has everything. A file in the store's own directory is refused.
     pub fn key_file(path: impl Into<PathBuf>) -> Self {
-        Self(Source::KeyFile(path.into()))
+        Self(Source::KeyFile(absolute(path.into())))
     }
 
     /// A passphrase, through Argon2id: unlocking takes a third of a second and 64 MiB.
@@ -48,12 +48,12 @@ impl Keys {
 
     /// A passphrase in a file of mode 0600, not in the store's own directory; one line end after it is left out.
     pub fn passphrase_file(path: impl Into<PathBuf>) -> Self {
-        Self(Source::PassphraseFile(path.into()))
+        Self(Source::PassphraseFile(absolute(path.into())))
     }
 
     /// A passphrase and a key file, both needed.
     pub fn passphrase_and_key_file(text: impl Into<SecretString>, path: impl Into<PathBuf>) -> Self {
-        Self(Source::PassphraseAndKeyFile(text.into(), path.into()))
+        Self(Source::PassphraseAndKeyFile(text.into(), absolute(path.into())))
     }
 
     /// Any other protector, such as a [`ProviderProtector`](nebula_credential_crypto::ProviderProtector) around an
@@ -215,9 +215,14 @@ fn keep_apart(what: &str, path: &Path, data: Option<&Path>) -> Result<(), Creden
     Ok(())
 }
 
+/// `path` from the root; as it is if it is empty or there is no working directory.
+pub(crate) fn absolute(path: PathBuf) -> PathBuf {
+    std::path::absolute(&path).unwrap_or(path)
+}
+
 /// `path` from the root and without symbolic links, as far as it exists.
 fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let path = absolute(path.to_owned());
     let resolved = path.ancestors().find_map(|at| {
         let rest = path.strip_prefix(at).ok()?;
         Some(at.canonicalize().ok()?.join(rest))
@@ -295,6 +300,11 @@ mod tests {
         assert_eq!(shown(0), "Keys(key file /k)");
         assert_eq!(shown(1), "Keys(passphrase file /p)");
         assert_eq!(shown(2), "Keys(passphrase)");
+        let here = std::env::current_dir().unwrap().join("k");
+        assert_eq!(
+            format!("{:?}", Keys::key_file("k")),
+            format!("Keys(key file {})", here.display())
+        );
         assert_eq!(shown(3), "Keys(default key file)");
         let empty = from(&[("NEBULA_CREDENTIAL_PASSPHRASE", b"")]);
         assert!(matches!(empty.0, Source::DefaultKeyFile));

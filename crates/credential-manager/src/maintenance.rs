@@ -1,5 +1,5 @@
 use nebula_credential_core::CredentialError;
-use nebula_credential_crypto::{Epoch, JobReport, KeyJob, KeyRingFile, Progress};
+use nebula_credential_crypto::{Epoch, EpochUse, JobReport, KeyJob, KeyRingFile, Progress};
 
 use crate::CredentialManager;
 use crate::blocking::blocking;
@@ -15,14 +15,35 @@ impl CredentialManager {
     }
 
     /// Starts a new epoch of the key ring: what is stored from now on is wrapped by a new key. Follow it with
-    /// [`rewrap`](Self::rewrap).
+    /// [`rewrap`](Self::rewrap). The store is scanned first: a ring older than the records would give the number of one
+    /// of their keys to another key.
     ///
     /// # Errors
-    /// Those of the key ring; it is as before then.
+    /// [`InvalidState`](CredentialError::InvalidState) if records need a newer key than the ring has; those of the store
+    /// and of the key ring, which is as before then.
     pub async fn rotate_key(&self) -> Result<Epoch, CredentialError> {
-        let ring = self.key_ring().await?;
+        let opened = self.inner.opened().await?;
+        let used = if opened.store.capability().rewrite {
+            let used = EpochUse::scan(&opened.store, opened.ring.ring(), &self.op_context()).await?;
+            used.epochs().map(|(epoch, _)| epoch).max()
+        } else {
+            None
+        };
+        let ring = opened.ring.clone();
         let now = self.now();
-        blocking(move || ring.update(|draft| draft.rotate(now))).await?
+        let rotate = move || {
+            ring.update(|draft| {
+                let new = draft.rotate(now)?;
+                if used.is_some_and(|used| used >= new) {
+                    return Err(CredentialError::invalid_state(
+                        "the key ring is older than the records in the store, and would use the number of one of their \
+                         keys again; put the newest copy of the key ring back first",
+                    ));
+                }
+                Ok(new)
+            })
+        };
+        blocking(rotate).await?
     }
 
     /// Wraps every data key of the store under the newest key of the ring. Payloads are not touched, readers and

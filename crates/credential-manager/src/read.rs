@@ -82,7 +82,9 @@ impl CredentialManager {
         name: impl AsRef<str>,
         version: Version,
     ) -> Result<RawCredential, CredentialError> {
-        let record = self.fetch(self.id(name.as_ref())?, Selector::Exact(version)).await?;
+        let record = self
+            .fetch(self.id(name.as_ref())?, Selector::Exact(version))
+            .await?;
         Ok(RawCredential::new(record))
     }
 
