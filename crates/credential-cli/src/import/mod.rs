@@ -114,7 +114,7 @@ pub(crate) struct Input {
 pub(crate) fn read(text: &str, format: Format) -> Outcome<Input> {
     refuse_encrypted(text, format)?;
     match format {
-        Format::Env => Ok(from_env(env::parse(text))),
+        Format::Env => from_env(env::parse(text)),
         Format::Json => json::parse(text),
         Format::Yaml => yaml::parse(text),
     }
@@ -137,11 +137,14 @@ pub(crate) fn read_interpolated(text: &str) -> Outcome<Input> {
             "write the value out, or leave out --interpolate",
         )
     })?;
-    Ok(from_env(env))
+    from_env(env)
 }
 
 /// Of a key bound twice, the last binding counts.
-fn from_env(env: env::Env) -> Input {
+///
+/// # Errors
+/// [`Failure::usage`] for a PEM block of which only the first line would be the value, and the others keys.
+fn from_env(env: env::Env) -> Outcome<Input> {
     let mut input = Input {
         unreadable: env.unreadable,
         ..Input::default()
@@ -150,6 +153,15 @@ fn from_env(env: env::Env) -> Input {
     for env::Variable { key, value, line } in env.variables {
         let body = value.map_or(Body::Nothing, Body::Text);
         let at = Origin { key, line };
+        if let Body::Text(text) = &body
+            && text.starts_with("-----BEGIN ")
+            && !text.contains("-----END ")
+        {
+            return Err(Failure::usage(
+                format!("{at} begins a PEM block that does not end"),
+                "put quotes around the whole block",
+            ));
+        }
         let last = input.entries.len();
         let index = *place.entry(at.key.clone()).or_insert(last);
         match input.entries.get_mut(index) {
@@ -162,7 +174,7 @@ fn from_env(env: env::Env) -> Input {
             None => input.entries.push(Entry { at, body }),
         }
     }
-    input
+    Ok(input)
 }
 
 /// How sops marks a value it encrypted.
