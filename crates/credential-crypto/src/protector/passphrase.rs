@@ -44,17 +44,21 @@ impl Passphrase {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CredentialError> {
         let path = path.as_ref();
         let bytes = read_private_file(path, FILE_BYTES)?.ok_or_else(|| {
-            CredentialError::key_not_found(format!("there is no passphrase file {}", path.display()))
+            CredentialError::key_not_found(format!(
+                "there is no passphrase file {path:?}; give the path it was moved to, or write it there with mode 0600"
+            ))
         })?;
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| CredentialError::unlock_failed("the passphrase file does not hold UTF-8 text"))?;
+        let text = std::str::from_utf8(&bytes).map_err(|_| {
+            CredentialError::unlock_failed(
+                "the passphrase file does not hold UTF-8 text; save it again as one line",
+            )
+        })?;
         let line = text
             .strip_suffix('\n')
             .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
         if line.is_empty() {
             return Err(CredentialError::unlock_failed(format!(
-                "the passphrase file {} is empty",
-                path.display()
+                "the passphrase file {path:?} is empty; write the passphrase into it as one line"
             )));
         }
         Ok(Self::new(Box::<str>::from(line)))

@@ -1,0 +1,94 @@
+//! The key ring: what opens it, and its keys.
+
+use crate::place::{Place, SECRET, text};
+
+#[test]
+fn a_passphrase_file_opens_a_store_and_another_does_not() {
+    let place = Place::bare();
+    let right = place.file("right", "correct horse battery staple\n");
+    let wrong = place.file("wrong", "correct horse battery stable\n");
+    let made = place.json(&["init", "--passphrase-file", text(&right)]);
+    assert_eq!(made["unlocked_by"], "passphrase");
+    assert_eq!(
+        place.json(&["list", "--passphrase-file", text(&right)]),
+        serde_json::json!([])
+    );
+    let refused = place.run(&["list", "--passphrase-file", text(&wrong)], "");
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(!place.key_path().exists());
+
+    // The same by file descriptor: the first line of standard input, and the value behind it.
+    let json = r#"{"username":"u","password":"p"}"#;
+    let input = format!("correct horse battery staple\n{json}");
+    let stored = place.run(&["put", "db", "--type", "basic", "--passphrase-fd", "0"], &input);
+    assert_eq!(stored.code, 0, "{stored:?}");
+}
+
+#[test]
+fn a_passphrase_and_a_key_file_are_both_needed() {
+    let place = Place::bare();
+    let passphrase = place.file("passphrase", "correct horse battery staple");
+    let key = place.path("keys/store");
+    let both = ["--key-file", text(&key), "--passphrase-file", text(&passphrase)];
+    assert_eq!(
+        place.json(&[&["init"], &both[..]].concat())["unlocked_by"],
+        "passphrase and key file"
+    );
+    place.ok(&[&["list"], &both[..]].concat());
+    assert_eq!(place.run(&["list", "--key-file", text(&key)], "").code, 5);
+}
+
+#[test]
+fn slots_are_added_and_removed() {
+    let place = Place::with_db();
+    let second = place.path("keys/second");
+    place.ok(&["key", "add", "--new-key-file", text(&second)]);
+    let slots = place.json(&["key", "list"]);
+    assert_eq!(
+        (&slots[1]["slot"], &slots[1]["kind"]),
+        (&2.into(), &"key file".into())
+    );
+    let with_second = [
+        "get",
+        "db",
+        "-f",
+        "password",
+        "--reveal",
+        "--key-file",
+        text(&second),
+    ];
+    assert_eq!(place.ok(&with_second), SECRET);
+
+    place.ok(&["key", "remove", "1", "--key-file", text(&second)]);
+    assert_eq!(place.run(&["list"], "").code, 5);
+    assert_eq!(place.ok(&with_second), SECRET);
+    let last = place.run(&["key", "remove", "2", "--key-file", text(&second)], "");
+    assert_eq!(last.code, 1, "{last:?}");
+    assert!(last.err.contains("add another first"), "{last:?}");
+}
+
+#[test]
+fn a_new_key_takes_over_after_a_rewrap() {
+    let place = Place::with_db();
+    place.store("api");
+    place.ok(&["key", "rotate"]);
+    let status = place.json(&["key", "status"]);
+    assert_eq!(status["keys"][0]["state"], "decrypt_only");
+    assert_eq!(
+        (&status["keys"][1]["key"], &status["keys"][1]["state"]),
+        (&2.into(), &"primary".into())
+    );
+
+    let report = place.json(&["key", "rewrap", "--destroy-unused"]);
+    assert_eq!(
+        (&report["scanned"], &report["rewritten"], &report["failed"]),
+        (&2.into(), &2.into(), &0.into())
+    );
+    // Too soon: a process that had looked at the ring before may still write under the old key.
+    assert_eq!(report["destroyed"], serde_json::json!([]));
+    assert_eq!(report["kept"][0]["key"], 1);
+    let again = place.json(&["key", "rewrap"]);
+    assert_eq!((&again["rewritten"], &again["current"]), (&0.into(), &2.into()));
+    assert_eq!(place.ok(&["get", "db", "-f", "password", "--reveal"]), SECRET);
+    assert!(place.ok(&["key", "status"]).contains("primary"));
+}

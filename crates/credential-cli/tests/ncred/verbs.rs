@@ -1,0 +1,306 @@
+//! Every verb does its work, in text and in JSON.
+
+use serde_json::json;
+
+use crate::place::{Place, SECRET, text};
+
+#[test]
+fn init_makes_a_private_store_and_key_file_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let place = Place::bare();
+    let made = place.json(&["init"]);
+    assert_eq!(made["unlocked_by"], "key file");
+    assert_eq!(made["store"], text(&place.store_path()));
+    assert_eq!(made["key_ring"].as_str().unwrap().len(), 32);
+    let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(place.key_path()), 0o600);
+    assert_eq!(mode(place.store_path()), 0o700);
+
+    let again = place.run(&["init"], "");
+    assert_eq!(again.code, 7, "{again:?}");
+}
+
+#[test]
+fn put_stores_a_new_version_each_time_and_says_which() {
+    let place = Place::new();
+    let json = r#"{"username":"u","password":"p"}"#;
+    let first = place.run(&["put", "db", "--type", "basic"], json);
+    assert_eq!(
+        (first.code, first.out.as_str()),
+        (0, "stored db (basic, version 1)\n")
+    );
+    let second = place.run(
+        &[
+            "put",
+            "db",
+            "-t",
+            "basic",
+            "--if-version",
+            "1",
+            "--tag",
+            "team=a",
+            "--tag",
+            "env=prod",
+            "--expires-at",
+            "2999-01-01T00:00:00Z",
+            "--json",
+        ],
+        json,
+    );
+    let known: serde_json::Value = serde_json::from_str(&second.out).unwrap();
+    assert_eq!(known["version"], 2);
+    assert_eq!(known["type"], "basic");
+    assert_eq!(known["tags"], json!({"team": "a", "env": "prod"}));
+    assert_eq!(known["expires_at"], "2999-01-01T00:00:00.000000Z");
+    assert_eq!(known["phase"], "active");
+    assert_eq!(
+        place
+            .run(&["put", "db", "--type", "basic", "--if-absent"], json)
+            .code,
+        7
+    );
+}
+
+#[test]
+fn get_shows_secrets_only_when_told_to() {
+    let place = Place::with_db();
+    let hidden = place.ok(&["get", "db"]);
+    assert_eq!(
+        hidden,
+        "db (basic, version 1, active)\nusername  octocat\npassword  [REDACTED]\n"
+    );
+    let revealed = place.ok(&["get", "db", "--reveal"]);
+    assert!(revealed.ends_with(&format!("password  {SECRET}\n")), "{revealed}");
+    // A program gets the value and not a byte more.
+    assert_eq!(
+        place.ok(&["get", "db", "--field", "password", "--reveal"]),
+        SECRET
+    );
+    assert_eq!(place.ok(&["get", "db", "-f", "username"]), "octocat");
+    assert_eq!(place.ok(&["get", "db", "-f", "password"]), "[REDACTED]");
+
+    let hidden = place.json(&["get", "db"]);
+    assert_eq!(
+        hidden["fields"],
+        json!({"username": "octocat", "password": "[REDACTED]"})
+    );
+    assert_eq!((&hidden["name"], &hidden["version"]), (&json!("db"), &json!(1)));
+    let revealed = place.json(&["get", "db", "--reveal"]);
+    assert_eq!(revealed["fields"]["password"], SECRET);
+    let field = place.json(&["get", "db", "--reveal", "--field", "password"]);
+    assert_eq!(
+        field,
+        json!({"name": "db", "version": 1, "field": "password", "value": SECRET})
+    );
+}
+
+#[test]
+fn a_value_comes_out_as_it_went_in() {
+    let place = Place::new();
+    let value = "line 1\nline 2\t\"quoted\" \\ \u{1b}[31m \u{e9}\u{1f511}";
+    let json = json!({ "text": value }).to_string();
+    assert_eq!(place.run(&["put", "odd", "--type", "secret_text"], &json).code, 0);
+    assert_eq!(place.ok(&["get", "odd", "--reveal", "--field", "text"]), value);
+    // On a page for people nothing reaches the terminal as an escape sequence.
+    assert!(!place.ok(&["get", "odd", "--reveal"]).contains('\u{1b}'));
+}
+
+#[test]
+fn an_entry_of_a_map_is_a_field_of_its_own() {
+    let place = Place::new();
+    let json = r#"{"values":{"DB.URL":"postgres://x","API":"k"}}"#;
+    assert_eq!(place.run(&["put", "env", "--type", "key_value"], json).code, 0);
+    assert_eq!(
+        place.ok(&["get", "env", "--field", "values.DB.URL", "--reveal"]),
+        "postgres://x"
+    );
+    assert_eq!(place.ok(&["get", "env", "--field", "values.API"]), "[REDACTED]");
+    assert_eq!(place.run(&["get", "env", "--field", "values.NONE"], "").code, 3);
+}
+
+#[test]
+fn list_filters_by_tag_prefix_expiry_and_deletion() {
+    let place = Place::new();
+    let json = r#"{"username":"u","password":"p"}"#;
+    for args in [
+        &["put", "app/a", "--type", "basic", "--tag", "team=a"][..],
+        &[
+            "put",
+            "app/b",
+            "--type",
+            "basic",
+            "--expires-at",
+            "2999-01-01T00:00:00Z",
+        ],
+        &["put", "gone", "--type", "basic"],
+    ] {
+        assert_eq!(place.run(args, json).code, 0);
+    }
+    place.ok(&["delete", "gone"]);
+    let names = |args: &[&str]| -> Vec<String> {
+        let found = place.json(&[&["list"], args].concat());
+        found
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|known| known["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(names(&[]), ["app/a", "app/b"]);
+    assert_eq!(names(&["--tag", "team=a"]), ["app/a"]);
+    assert_eq!(names(&["--prefix", "app/b"]), ["app/b"]);
+    assert_eq!(names(&["--expiring", "30d"]), [""; 0]);
+    assert_eq!(names(&["--expiring", "60000w"]), ["app/b"]);
+    assert_eq!(names(&["--deleted"]), ["app/a", "app/b", "gone"]);
+    let page = place.ok(&["list", "--deleted"]);
+    let mut lines = page.lines();
+    assert_eq!(
+        lines.next(),
+        Some("NAME   TYPE   VERSION  STATE    EXPIRES               TAGS")
+    );
+    assert_eq!(
+        lines.next(),
+        Some("app/a  basic  1        active   -                     team=a")
+    );
+    assert_eq!(
+        lines.next(),
+        Some("app/b  basic  1        active   2999-01-01T00:00:00Z")
+    );
+    assert_eq!(lines.next(), Some("gone   basic  1        deleted  -"));
+}
+
+#[test]
+fn rotate_keeps_the_old_version_and_rollback_brings_it_back() {
+    let place = Place::with_db();
+    let new = r#"{"username":"octocat","password":"second"}"#;
+    assert_eq!(
+        place.run(&["rotate", "db"], new).out,
+        "rotated db (basic, version 2)\n"
+    );
+    assert_eq!(place.ok(&["get", "db", "-f", "password", "--reveal"]), "second");
+    assert_eq!(
+        place.ok(&["get", "db", "--version", "1", "-f", "password", "--reveal"]),
+        SECRET
+    );
+    assert_eq!(
+        place.ok(&["rollback", "db"]),
+        "rolled back db (basic, version 3)\n"
+    );
+    assert_eq!(place.ok(&["get", "db", "-f", "password", "--reveal"]), SECRET);
+    assert_eq!(place.json(&["rollback", "db", "--to", "2"])["version"], 4);
+    assert_eq!(place.ok(&["get", "db", "-f", "password", "--reveal"]), "second");
+
+    let versions = place.json(&["versions", "db"]);
+    let numbers: Vec<u64> = versions
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v["version"].as_u64().unwrap())
+        .collect();
+    assert_eq!(numbers, [4, 3, 2, 1]);
+    assert_eq!(
+        (&versions[0]["phase"], &versions[1]["phase"]),
+        (&json!("active"), &json!("grace_period"))
+    );
+    assert!(versions[0]["created_at"].as_str().unwrap().ends_with('Z'));
+    assert!(
+        place
+            .ok(&["versions", "db"])
+            .lines()
+            .nth(1)
+            .unwrap()
+            .starts_with("4        current  active")
+    );
+}
+
+#[test]
+fn a_generated_secret_is_new_each_time_and_leaves_the_other_fields() {
+    let place = Place::with_db();
+    let password = || place.ok(&["get", "db", "-f", "password", "--reveal"]);
+    place.ok(&["rotate", "db", "--generate"]);
+    let first = password();
+    place.ok(&[
+        "rotate",
+        "db",
+        "--generate",
+        "--length",
+        "64",
+        "--field",
+        "password",
+    ]);
+    let second = password();
+    assert_eq!((first.len(), second.len()), (32, 64));
+    assert!(second.bytes().all(|b| b.is_ascii_alphanumeric()));
+    assert!(!second.contains(&first[..16]));
+    assert_eq!(place.ok(&["get", "db", "-f", "username"]), "octocat");
+}
+
+#[test]
+fn tags_are_replaced_as_a_whole() {
+    let place = Place::with_db();
+    place.ok(&["tags", "db", "a=1", "b=2"]);
+    assert_eq!(place.json(&["tags", "db", "b=3"])["tags"], json!({"b": "3"}));
+    assert_eq!(place.json(&["tags", "db", "--clear"])["tags"], json!({}));
+}
+
+#[test]
+fn delete_is_undone_and_purge_is_not() {
+    let place = Place::with_db();
+    assert_eq!(
+        place.ok(&["delete", "db"]),
+        "deleted db; `ncred restore db` brings it back\n"
+    );
+    assert_eq!(place.run(&["get", "db"], "").code, 3);
+    assert_eq!(place.ok(&["restore", "db"]), "restored db (basic, version 1)\n");
+    assert_eq!(place.ok(&["get", "db", "-f", "password", "--reveal"]), SECRET);
+    assert_eq!(
+        place.json(&["delete", "db"]),
+        json!({"name": "db", "deleted": true, "purged": false})
+    );
+    assert_eq!(
+        place.json(&["purge", "db", "--yes"]),
+        json!({"name": "db", "deleted": true, "purged": true})
+    );
+    assert_eq!(place.run(&["restore", "db"], "").code, 3);
+}
+
+#[test]
+fn tenants_and_scopes_do_not_see_each_other() {
+    let place = Place::with_db();
+    assert_eq!(place.run(&["get", "db", "--tenant", "acme"], "").code, 3);
+    assert_eq!(place.run(&["get", "db", "--scope", "workflow/1"], "").code, 3);
+    assert_eq!(place.json(&["list", "--tenant", "acme"]), json!([]));
+}
+
+#[test]
+fn a_profile_names_another_store_and_key() {
+    let place = Place::with_db();
+    place.file(
+        ".config/nebula-credential/ncred.toml",
+        "[profiles.work]\nstore = \"../work\"\nkey_file = \"keys/work\"\ntenant = \"acme\"\n",
+    );
+    place.ok(&["--profile", "work", "init"]);
+    assert!(place.path(".config/work/store.db").exists());
+    assert!(place.path(".config/nebula-credential/keys/work").exists());
+    assert_eq!(place.json(&["list", "--profile", "work"]), json!([]));
+    assert_eq!(place.json(&["list"])[0]["name"], "db");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    use std::process::Stdio;
+    let place = Place::with_db();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = place
+        .command()
+        .args(["get", "db", "--reveal"])
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(0), &b""[..])
+    );
+}
