@@ -102,7 +102,8 @@ fn classify(error: &rusqlite::Error, store: &Path) -> CredentialError {
         ErrorCode::ReadOnly => CredentialError::storage(format!(
             "{store:?} is read-only; remount the file system writable, or run as the owner of the store"
         )),
-        ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation => damaged(store),
+        // Too big is a row longer than any this program writes.
+        ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation | ErrorCode::TooBig => damaged(store),
         ErrorCode::NotADatabase => not_a_store(store),
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
             CredentialError::unavailable(format!(
@@ -118,7 +119,7 @@ fn classify(error: &rusqlite::Error, store: &Path) -> CredentialError {
         ErrorCode::OutOfMemory => CredentialError::unavailable(
             "no memory is left for the credential store; free some and try again",
         ),
-        ErrorCode::NoLargeFileSupport | ErrorCode::TooBig => CredentialError::storage(format!(
+        ErrorCode::NoLargeFileSupport => CredentialError::storage(format!(
             "{store:?} grew beyond what this system can hold; purge credentials"
         )),
         // A statement no longer fits the tables: a newer program changed them while this one ran.

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nebula_credential_core::CredentialError;
+use nebula_credential_core::{CredentialError, limits};
 use nebula_credential_fs::{FileLock, PrivateDir, classify};
 use rusqlite::config::DbConfig;
+use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Fault, newer, not_a_store};
@@ -25,6 +26,10 @@ const TURN: &str = "turn.lock";
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// How long a reader does, on the thread of its caller: a peer that recovers or closes the store takes milliseconds.
 const BUSY_READER: Duration = Duration::from_secs(1);
+
+/// Longest row, in bytes: a payload with its head, or a head with its tags, whose JSON may escape every byte. SQLite
+/// refuses a longer one before it reads it.
+const ROW_MAX: usize = limits::SEALED_BYTES_MAX + 2 * limits::TAGS_BYTES + 16 * 1024;
 
 /// Every value here differs from SQLite's default, and why:
 /// damage is found when a page is read; deleted payloads are overwritten; nothing is written to temporary files; a
@@ -176,6 +181,8 @@ impl Home {
         ] {
             conn.set_db_config(risk, false)?;
         }
+        let row_max = i32::try_from(ROW_MAX).unwrap_or(i32::MAX);
+        conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, row_max)?;
         conn.execute_batch(PRAGMAS)?;
         if role == Role::Reader {
             conn.execute_batch("PRAGMA query_only = ON")?;

@@ -298,3 +298,43 @@ fn a_store_that_was_begun_is_finished_by_the_next_to_open_it() {
     put(&LocalStorage::new(&path), "a", 1, "kept").unwrap();
     assert_eq!(get(&LocalStorage::existing(&path), "a").unwrap(), "kept");
 }
+
+/// The most memory this process has used since [`forget_peak`], in bytes.
+#[cfg(target_os = "linux")]
+fn peak() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    line.trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+#[cfg(target_os = "linux")]
+fn forget_peak() {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_row_of_hostile_size_is_refused_before_it_is_read() {
+    const SIZE: u64 = 64 << 20;
+    for change in [
+        format!("UPDATE version SET payload = zeroblob({SIZE})"),
+        format!("UPDATE version SET type = hex(zeroblob({}))", SIZE / 2),
+    ] {
+        let (_dir, path) = filled();
+        Connection::open(path.join("store.db"))
+            .unwrap()
+            .execute_batch(&change)
+            .unwrap();
+        forget_peak();
+        let before = peak();
+        let store = LocalStorage::existing(&path);
+        let error = get(&store, "a").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Storage, "{change}: {error}");
+        assert!(error.to_string().contains("damaged"), "{change}: {error}");
+        let grown = peak() - before;
+        assert!(grown < SIZE / 4, "{change}: {grown} bytes");
+    }
+}
