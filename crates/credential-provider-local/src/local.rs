@@ -24,6 +24,7 @@ use crate::{change, read};
 ///
 /// Clones share one store. Nothing is opened before the first use. Reads run where they are asked for and take
 /// microseconds; everything that waits for the disk runs on a thread of the store, which ends with the last clone.
+/// SQLite cannot be used across a `fork`: make the store after it.
 #[derive(Clone)]
 pub struct LocalStorage(Arc<Handle>);
 
@@ -42,8 +43,8 @@ struct Shared {
     opening: Mutex<()>,
     readers: Pool,
     queue: Queue<Task>,
-    /// Whether the thread was started.
-    started: Mutex<bool>,
+    /// The process the thread was started in, once it was.
+    started: Mutex<Option<u32>>,
 }
 
 impl LocalStorage {
@@ -70,7 +71,7 @@ impl LocalStorage {
             opening: Mutex::new(()),
             readers: Pool::default(),
             queue: Queue::new(),
-            started: Mutex::new(false),
+            started: Mutex::new(None),
         };
         Self(Arc::new(Handle {
             shared: Arc::new(shared),
@@ -235,7 +236,14 @@ impl Shared {
 
     fn start(self: &Arc<Self>) -> Result<(), CredentialError> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*started {
+        let here = std::process::id();
+        if started.is_some_and(|process| process != here) {
+            return Err(CredentialError::unavailable(
+                "this process was forked while the local store was in use, and its thread stayed behind; make a new \
+                 LocalStorage after the fork",
+            ));
+        }
+        if started.is_none() {
             let shared = Arc::clone(self);
             std::thread::Builder::new()
                 .name("credential-store".to_owned())
@@ -245,7 +253,7 @@ impl Shared {
                         "the system has no thread left for the local store; raise `ulimit -u`",
                     )
                 })?;
-            *started = true;
+            *started = Some(here);
         }
         Ok(())
     }
@@ -405,6 +413,17 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(5), "the thread still runs");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn a_forked_child_is_told_so_rather_than_left_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStorage::new(dir.path().join("secrets"));
+        finish(store.open()).unwrap();
+        // As a child finds it: the memory of the parent, without its threads.
+        *store.0.shared.started.lock().unwrap() = Some(0);
+        let error = finish(store.0.shared.submit(|_, _| Ok(()))).unwrap_err();
+        assert!(error.to_string().contains("after the fork"), "{error}");
     }
 
     #[test]
