@@ -14,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -65,11 +66,7 @@ async fn writer() {
         match random.below(20) {
             0 => {
                 say(&format!("try delete {name} -"));
-                say(if manager.delete(&name).await.is_ok() {
-                    "ack"
-                } else {
-                    "no"
-                });
+                say(outcome(manager.delete(&name).await));
             }
             1 => match manager.rotate_key().await {
                 Ok(_) => say("key"),
@@ -91,14 +88,19 @@ async fn writer() {
                     manager.store(&name, cred).await.unwrap();
                     say("ack");
                 } else {
-                    say(if manager.rotate(&name, cred).await.is_ok() {
-                        "ack"
-                    } else {
-                        "no"
-                    });
+                    say(outcome(manager.rotate(&name, cred).await));
                 }
             }
         }
+    }
+}
+
+/// A change that finds nothing is refused; any other error is a failure of the test.
+fn outcome<T>(result: Result<T, CredentialError>) -> &'static str {
+    match result {
+        Ok(_) => "ack",
+        Err(error) if error.is_not_found() => "no",
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -198,7 +200,8 @@ fn run_and_kill(directory: &Path, known: &mut BTreeMap<String, Known>, random: &
         .expect("the writer opens the store");
     std::thread::sleep(delay);
     writer.kill().unwrap();
-    writer.wait().unwrap();
+    let status = writer.wait().unwrap();
+    assert_eq!(status.signal(), Some(9), "the writer failed before it was killed");
     let mut attempt: Option<(String, Option<String>)> = None;
     for line in reader.join().unwrap() {
         let words: Vec<_> = line.split(' ').collect();
