@@ -12,6 +12,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -345,7 +346,9 @@ fn killed_writer(path: &Path, seed: u64, from: u64, patience: Duration) -> u64 {
     );
     let mut out = writer.0.stdout.take().unwrap();
     std::thread::sleep(patience);
-    drop(writer);
+    writer.0.kill().unwrap();
+    let status = writer.0.wait().unwrap();
+    assert_eq!(status.signal(), Some(9), "the writer failed before it was killed");
     let mut output = String::new();
     out.read_to_string(&mut output).unwrap();
     // The last line may be cut short.
