@@ -12,25 +12,7 @@ use super::{Body, Entry, Origin, about, find_type};
 use crate::exit::{Failure, Outcome};
 use crate::value;
 
-/// A mapping file, in TOML.
-///
-/// ```toml
-/// others = "import"                     # or "skip": what becomes of the keys that nothing below names
-///
-/// [keys]
-/// NODE_ENV     = { skip = true }
-/// GITHUB_TOKEN = { name = "github/ci", type = "bearer" }
-/// PGHOST       = { name = "billing-db", field = "host" }
-/// PGPASSWORD   = { name = "billing-db", field = "password" }
-///
-/// [credentials.billing-db]              # the type, and what is no secret and in no key
-/// type = "postgres"
-/// values = { port = 5432, ssl_mode = "verify-full" }
-///
-/// [[prefixes]]                          # the first that fits, for keys that [keys] does not name
-/// prefix = "STAGING_"
-/// name = "staging/"                     # in its place
-/// ```
+/// A mapping file, in TOML. `ncred help import` shows one.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mapping {

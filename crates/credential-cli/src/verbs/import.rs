@@ -22,7 +22,40 @@ const MAPPING_BYTES_MAX: usize = 1024 * 1024;
 /// Fewest credentials for which a progress bar is worth looking at.
 const PROGRESS_FROM: usize = 50;
 
+const AFTER_HELP: &str = r#"Formats:
+  env   KEY=VALUE lines, read as python-dotenv reads them: `export`, comments, values in quotes over several
+        lines. ${NAME} stays as it is without --interpolate. Of a key that stands there twice, the last counts.
+  json  {"NAME": "text"} or {"NAME": {"type": "basic", "value": {"username": "u", "password": "p"}}}
+  yaml  the same; sops -d FILE | ncred import - --format yaml
+
+Names and types, unless a mapping file says otherwise:
+  A name is the key in lower case, with _ for each run of characters other than a-z, 0-9, '.', '_', '-' and '/',
+  one '.' or '/' for several, and a letter or digit at both ends. Two keys that become one name are refused.
+  A value is a connection_string if it is a valid URL with scheme://, else a secret_text. Keys without a value
+  and empty ones are left out.
+
+A mapping file (TOML):
+  others = "import"                   # or "skip": the keys that nothing below names
+
+  [keys]
+  NODE_ENV              = { skip = true }
+  GITHUB_TOKEN          = { name = "github/ci", type = "bearer" }
+  AWS_ACCESS_KEY_ID     = { name = "backup", field = "access_key_id" }
+  AWS_SECRET_ACCESS_KEY = { name = "backup", field = "secret_access_key" }
+  SMTP_HOST             = { name = "smtp", type = "key_value", field = "values.HOST" }
+
+  [credentials.backup]                # the type, and fields that are no secret and have no key
+  type = "aws"
+  values = { region = "eu-central-1" }
+
+  [[prefixes]]                        # the first that fits, for keys that [keys] does not name
+  prefix = "STAGING_"
+  name = "staging/"                   # stands in its place
+
+Everything is read and checked before anything is written."#;
+
 #[derive(Debug, Args)]
+#[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Import {
     /// The file; - for standard input
     #[arg(value_hint = ValueHint::FilePath)]
@@ -60,6 +93,12 @@ pub(crate) async fn run(args: &Import, settings: &Settings, output: &Output) -> 
         check(args, &input, output)?;
         mapping.apply(input.entries, &args.prefix)?
     };
+    if is_open_to_others(&args.file) {
+        output.warn(format!(
+            "{} can be read by others; run `chmod 600` on it, or remove it once its secrets are stored",
+            args.file.display()
+        ));
+    }
     let session = Session::open(settings).await?;
     let mut plan = Plan::make(&session.manager, drafts, args.on_conflict).await?;
     let done = match args.dry_run {
@@ -166,6 +205,13 @@ fn read(path: &Path, max: usize) -> Outcome<Zeroizing<String>> {
             ))
         }
     }
+}
+
+/// Whether others than the owner may read a file.
+fn is_open_to_others(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o044 != 0)
 }
 
 struct Shown<'a>(&'a Path);

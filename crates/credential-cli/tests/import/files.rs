@@ -53,12 +53,7 @@ fn a_key_block_without_quotes_is_not_cut_to_its_first_line() {
         .refused(2, &["line 2 (KEY)", "quotes"]);
     ran.hides(&["MIIEvQ"]);
     assert!(store.names().is_empty());
-    let quoted = text
-        .replace("KEY=-", "KEY=\"-")
-        .replace("KEY-----\n", "KEY-----\n")
-        .trim_end()
-        .to_owned()
-        + "\"\n";
+    let quoted = text.replace("KEY=-", "KEY=\"-").trim_end().to_owned() + "\"\n";
     store.import(".env", &quoted, &[]).ok();
     let stored = store.get("key").unwrap().1;
     assert!(
@@ -96,6 +91,39 @@ fn files_that_cannot_be_read_are_refused_with_the_remedy() {
         .import("empty.env", "\n# nothing\n", &[])
         .ok()
         .says(&["created 0"]);
+}
+
+#[test]
+fn a_file_that_others_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let store = Store::new();
+    for (mode, warned) in [(0o644, true), (0o600, false)] {
+        let file = store.file(".env", "A=1");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        let ran = store.run(&["import", &file, "--dry-run"], "").ok();
+        assert_eq!(ran.err.contains("warning: "), warned, "{}", ran.err);
+    }
+}
+
+#[test]
+fn the_mapping_of_the_help_is_one_that_works() {
+    let store = Store::new();
+    let help = store.run(&["help", "import"], "").ok().out;
+    let (_, mapping) = help.split_once("A mapping file (TOML):\n").unwrap();
+    let (mapping, _) = mapping.split_once("\nEverything").unwrap();
+    let mapping = store.file("map.toml", mapping);
+    let text = "NODE_ENV=a\nGITHUB_TOKEN=b\nAWS_ACCESS_KEY_ID=AKIAIOSFODNN7EXAMPLE\nAWS_SECRET_ACCESS_KEY=d\n\
+                SMTP_HOST=e\nSTAGING_X=f\nOTHER=g\n";
+    store.import(".env", text, &["--mapping", &mapping]).ok();
+    assert_eq!(
+        store.names(),
+        ["backup", "github/ci", "other", "smtp", "staging/x"]
+    );
+    let (kind, backup) = store.get("backup").unwrap();
+    assert_eq!(
+        (kind.as_str(), &backup["region"]),
+        ("aws", &json!("eu-central-1"))
+    );
 }
 
 #[test]
