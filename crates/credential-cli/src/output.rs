@@ -62,11 +62,11 @@ impl Output {
 
     /// Prints `value` as indented JSON and a line end.
     pub(crate) fn value(&self, value: &impl Serialize) -> Outcome {
-        let mut text = serde_json::to_string_pretty(value)
-            .map(Zeroizing::new)
+        let mut text = Wiped::default();
+        serde_json::to_writer_pretty(&mut text, value)
             .map_err(|_| Failure::system("the answer cannot be written as JSON", "report this as a bug"))?;
-        text.push('\n');
-        self.bytes(text.as_bytes())
+        text.put(b"\n");
+        self.bytes(&text.0)
     }
 
     /// Prints rows in columns under a header.
@@ -143,6 +143,33 @@ impl Output {
             text.push_str(&format!("{} {help}\n", paint(self.color_errors, "36", "help:")));
         }
         complain(&text);
+    }
+}
+
+/// Collects what may be secret; what it outgrows is wiped.
+#[derive(Default)]
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl Wiped {
+    fn put(&mut self, bytes: &[u8]) {
+        let needed = self.0.len() + bytes.len();
+        if needed > self.0.capacity() {
+            let mut wider = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two().max(4096)));
+            wider.extend_from_slice(&self.0);
+            self.0 = wider;
+        }
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+impl io::Write for Wiped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.put(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

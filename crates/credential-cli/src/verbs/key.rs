@@ -3,7 +3,9 @@ use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use nebula_credential::crypto::{Epoch, EpochState, EpochUse, JobReport, KeyRingFile, RingStatus, SlotId};
-use nebula_credential::{Clock as _, OpContext, Principal, StoreHandle, SystemClock};
+use nebula_credential::{
+    Clock as _, CredentialError, CredentialRef, OpContext, Principal, StoreHandle, SystemClock, Version,
+};
 use serde::Serialize;
 
 use super::view::{short, time};
@@ -265,16 +267,10 @@ async fn rewrap(session: &Session, ring: &KeyRingFile, args: &KeyRewrap, output:
 
 impl From<&JobReport> for Rewrapped {
     fn from(report: &JobReport) -> Self {
-        let failure = |(id, version, error): &(
-            nebula_credential::CredentialRef,
-            nebula_credential::Version,
-            nebula_credential::CredentialError,
-        )| {
-            RewrapFailure {
-                credential: id.to_string(),
-                version: version.get(),
-                kind: error.kind().as_str(),
-            }
+        let failure = |(id, version, error): &(CredentialRef, Version, CredentialError)| RewrapFailure {
+            credential: id.to_string(),
+            version: version.get(),
+            kind: error.kind().as_str(),
         };
         Self {
             scanned: report.scanned,
@@ -323,12 +319,10 @@ async fn destroy(session: &Session, ring: &KeyRingFile, done: &mut Rewrapped) ->
     for epoch in retired {
         match ring.update(|draft| draft.destroy_epoch(epoch, &found)) {
             Ok(()) => done.destroyed.push(epoch.get()),
-            Err(error) if error.kind() == nebula_credential::ErrorKind::InvalidState => {
-                done.kept.push(KeptKey {
-                    key: epoch.get(),
-                    reason: Failure::from(error).message,
-                })
-            }
+            Err(CredentialError::InvalidState(reason)) => done.kept.push(KeptKey {
+                key: epoch.get(),
+                reason: reason.into_owned(),
+            }),
             Err(error) => return Err(error.into()),
         }
     }

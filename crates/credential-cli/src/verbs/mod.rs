@@ -6,6 +6,7 @@ pub(crate) mod import;
 mod init;
 mod key;
 mod read;
+mod run;
 mod view;
 
 use nebula_credential::{CredentialError, CredentialName};
@@ -40,6 +41,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Delete(args) => change::delete(&session, args, output).await,
         Verb::Restore(args) => change::restore(&session, args, output).await,
         Verb::Purge(args) => change::purge(&session, args, output).await,
+        Verb::Run(args) => run::run(session, args).await,
         Verb::Key(verb) => key::run(&session, verb, &settings, output).await,
         Verb::Init | Verb::Import(_) | Verb::Types(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
     }

@@ -99,7 +99,7 @@ fn one(metadata: &Metadata, field: &str, value: Visible<'_>, output: &Output) ->
 }
 
 /// Refuses to hand out what must not be used any more.
-fn usable(head: &RecordHead, now: DateTime<Utc>) -> Outcome {
+pub(super) fn usable(head: &RecordHead, now: DateTime<Utc>) -> Outcome {
     let name = head.id.name();
     if let Some(end) = head.version.expires_at.filter(|end| *end <= now) {
         return Err(Failure::from(nebula_credential::CredentialError::expired(
