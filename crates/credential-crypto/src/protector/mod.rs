@@ -4,7 +4,7 @@ mod key_file;
 mod passphrase;
 mod provider;
 
-use nebula_credential_core::{CredentialError, DataKey};
+use nebula_credential_core::{CredentialError, DataKey, KEY_REFERENCE_BYTES, WRAPPED_KEY_BYTES};
 
 pub use key_file::KeyFile;
 pub use passphrase::{Passphrase, PassphraseAndKeyFile};
@@ -124,6 +124,24 @@ pub struct WrappedRoot {
     pub(crate) params: Vec<u8>,
     /// The wrapped root key.
     pub(crate) bytes: Vec<u8>,
+}
+
+impl WrappedRoot {
+    /// Whether it fits a slot.
+    ///
+    /// # Errors
+    /// [`CredentialError::LimitExceeded`] for what a key provider made too long.
+    pub(crate) fn check_lengths(&self) -> Result<(), CredentialError> {
+        for (what, limit, found) in [
+            ("key reference bytes", KEY_REFERENCE_BYTES, self.params.len()),
+            ("wrapped key bytes", WRAPPED_KEY_BYTES, self.bytes.len()),
+        ] {
+            if found > limit {
+                return Err(CredentialError::limit(what, limit, found));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Bytes of a root key wrapped by one of our own protectors: salt, commitment, ciphertext, tag.

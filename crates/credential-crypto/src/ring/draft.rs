@@ -110,6 +110,7 @@ impl<'a> RingDraft<'a> {
         let root = DataKey::take(&mut root);
         let context = self.outside.slot_context(id, kind, now);
         let wrapped = protector.wrap(&root, &context, self.entropy)?;
+        wrapped.check_lengths()?;
         self.outside.slots.push(Slot {
             id,
             kind,

@@ -269,13 +269,8 @@ pub(super) fn encode(
     scrub_stack();
     let check = blake3::hash(&out);
     out.extend_from_slice(check.as_bytes());
-    if out.len() > RING_BYTES_MAX {
-        return Err(CredentialError::limit(
-            "key ring bytes",
-            RING_BYTES_MAX,
-            out.len(),
-        ));
-    }
+    // Whatever is wrong with it is found before it takes the place of one that can be read.
+    Encoded::parse(&out)?;
     Ok(out)
 }
 

@@ -438,3 +438,45 @@ fn rotation_beside_sealing_loses_nothing() {
     let wraps: u64 = ring.status().epochs.iter().map(|epoch| epoch.wraps).sum();
     assert_eq!(wraps, 800);
 }
+
+/// A provider that answers with so many bytes.
+struct Wordy {
+    reference: usize,
+    bytes: usize,
+}
+
+impl KeyProvider for Wordy {
+    async fn wrap(&self, key: &DataKey, _: &[u8]) -> Result<WrappedKey, CredentialError> {
+        let mut bytes = key.expose().to_vec();
+        bytes.resize(self.bytes, 0);
+        Ok(WrappedKey {
+            reference: vec![b'r'; self.reference],
+            bytes,
+        })
+    }
+
+    async fn unwrap(&self, wrapped: &WrappedKey, _: &[u8]) -> Result<DataKey, CredentialError> {
+        Ok(DataKey::take(&mut wrapped.bytes[..32].try_into().unwrap()))
+    }
+}
+
+#[test]
+fn an_answer_that_fits_no_slot_is_refused_before_there_is_a_ring_that_nothing_opens() {
+    let protector = |reference, bytes| ProviderProtector::new(Wordy { reference, bytes });
+    for (reference, bytes) in [(0, 32), (255, 1024)] {
+        let protector = protector(reference, bytes);
+        let ring = KeyRing::create(&protector, time(0)).unwrap();
+        assert!(KeyRing::unlock(&ring.to_bytes(), &protector).is_ok());
+    }
+    for (reference, bytes) in [(256, 32), (0, 1025), (70_000, 32)] {
+        let error = KeyRing::create(&protector(reference, bytes), time(0)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+        let ring = ring(Suite::default());
+        let before = ring.to_bytes();
+        let added = change(&ring, |draft| {
+            draft.add_slot(&protector(reference, bytes), time(1))
+        });
+        assert_eq!(added.unwrap_err().kind(), ErrorKind::LimitExceeded);
+        assert_eq!(ring.to_bytes(), before);
+    }
+}
