@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "helpers of tests fail as tests do"
 )]
 
@@ -13,4 +14,5 @@ mod mistakes;
 mod place;
 mod run;
 mod secrets;
+mod terminal;
 mod verbs;
