@@ -6,9 +6,10 @@ use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    BoxFuture, CredentialError, CredentialRef, Get, KeyProvider, Op, OpContext, Plaintext, Put, Record,
-    Request, Response, Rewrite, Sealed, Selector, VersionHead,
+    BoxFuture, Clock, CredentialError, CredentialRef, Get, KeyProvider, Op, OpContext, Plaintext, Put,
+    Record, Request, Response, Rewrite, Sealed, Selector, VersionHead,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -166,7 +167,9 @@ where
         token,
         keep_versions,
     } = op;
+    let written = Written::now(&ctx);
     let payload = keys.seal(&id, &version, payload).await?;
+    let sealed = payload.clone();
     let op = Op::Put(Put {
         id,
         version,
@@ -177,7 +180,9 @@ where
         token,
         keep_versions,
     });
-    payload_free(inner.call(Request { ctx, op }).await?)
+    let answer = payload_free(inner.call(Request { ctx, op }).await?)?;
+    written.check(&keys, &sealed)?;
+    Ok(answer)
 }
 
 /// Seals a version anew. Its head is read first, for the context; it never changes, so the store need only compare
@@ -209,7 +214,9 @@ where
     if head.id != id || head.version.version != version {
         return Err(CredentialError::Tampered);
     }
+    let written = Written::now(&ctx);
     let payload = keys.seal(&id, &head.version, payload).await?;
+    let sealed = payload.clone();
     let op = Op::Rewrite(Rewrite {
         id,
         version,
@@ -217,7 +224,34 @@ where
         payload,
     });
     poll_fn(|cx| inner.poll_ready(cx)).await?;
-    payload_free(inner.call(Request { ctx, op }).await?)
+    let answer = payload_free(inner.call(Request { ctx, op }).await?)?;
+    written.check(&keys, &sealed)?;
+    Ok(answer)
+}
+
+/// When something was sealed, to be asked when it is written.
+struct Written {
+    clock: Arc<dyn Clock>,
+    since: DateTime<Utc>,
+}
+
+impl Written {
+    fn now(ctx: &OpContext) -> Self {
+        Self {
+            clock: Arc::clone(&ctx.clock),
+            since: ctx.now(),
+        }
+    }
+
+    /// A write is not acknowledged if nothing opens it any more.
+    fn check(&self, keys: &Keys, sealed: &Sealed) -> Result<(), CredentialError> {
+        match keys {
+            Keys::Ring(sealer) => {
+                sealer.check_written(sealed, self.clock.now().signed_duration_since(self.since))
+            }
+            Keys::Direct(_) => Ok(()),
+        }
+    }
 }
 
 /// Operations that carry no payload mean the same above and below.

@@ -15,7 +15,7 @@ mod sealer;
 pub use encryption::CredentialEncryption;
 pub use envelope::Place;
 pub use layer::{Encrypt, EncryptLayer};
-pub use nebula_credential_memory::harden_process;
+pub use nebula_credential_memory::{Protection, harden_process};
 pub use primitive::{Argon2Params, Backend, Suite};
 pub use protector::{KeyFile, Passphrase, PassphraseAndKeyFile, Protector, ProviderProtector, SlotKind};
 pub use random::{Entropy, OsEntropy};

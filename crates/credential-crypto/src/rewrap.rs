@@ -112,6 +112,7 @@ impl KeyJob {
         report.scanned += 1;
         let at = cursor_of(&record);
         for _ in 0..ATTEMPTS {
+            let since = self.ctx.now();
             let payload = match self.renew(&record) {
                 Ok(Some(payload)) => payload,
                 Ok(None) => {
@@ -120,6 +121,7 @@ impl KeyJob {
                 }
                 Err(error) => return report.fail(at, error),
             };
+            let sealed = payload.clone();
             let rewrite = Op::Rewrite(Rewrite {
                 id: at.id.clone(),
                 version: at.version,
@@ -128,6 +130,8 @@ impl KeyJob {
             });
             match call(&self.store, &self.ctx, rewrite).await {
                 Ok(_) => {
+                    let waited = self.ctx.now().signed_duration_since(since);
+                    self.sealer.check_written(&sealed, waited)?;
                     report.rewritten += 1;
                     return Ok(());
                 }

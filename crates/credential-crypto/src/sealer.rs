@@ -1,5 +1,6 @@
 //! Sealing and opening under a key ring: plain functions, no waiting.
 
+use chrono::TimeDelta;
 use nebula_credential_core::{CredentialError, Plaintext, Sealed};
 use nebula_credential_memory::scrub_stack;
 use zeroize::Zeroize;
@@ -10,7 +11,7 @@ use crate::primitive::{
     Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
 };
 use crate::random::Fresh;
-use crate::ring::{Epoch, KeyRing, RingId, State};
+use crate::ring::{Epoch, GRACE, KeyRing, RingId, State};
 use crate::{Entropy, Suite};
 
 /// The first byte of a key reference: what follows names a ring and an epoch.
@@ -120,6 +121,29 @@ impl Sealer {
                 Ok((ring == self.ring.id()).then_some(epoch))
             }
         }
+    }
+
+    /// After a write of `sealed` that took `waited`: whether its key is still there. One that took longer than a retired
+    /// key is kept may have come after the scan that found nothing under it.
+    ///
+    /// # Errors
+    /// [`CredentialError::OutcomeUnknown`]; those of [`KeyRing::refresh`].
+    pub(crate) fn check_written(&self, sealed: &Sealed, waited: TimeDelta) -> Result<(), CredentialError> {
+        if waited < GRACE {
+            return Ok(());
+        }
+        self.ring.refresh()?;
+        let state = self.ring.state();
+        let epoch = self.epoch_of(sealed)?;
+        if epoch
+            .and_then(|epoch| state.epoch(epoch))
+            .is_some_and(|key| key.kek.is_some())
+        {
+            return Ok(());
+        }
+        Err(CredentialError::outcome_unknown(
+            "the write waited so long that the key it was sealed under was destroyed meanwhile",
+        ))
     }
 
     /// The data key of an envelope. Follows the ring's file once if the key is unknown.

@@ -18,6 +18,7 @@ use subtle::ConstantTimeEq as _;
 
 pub use draft::RingDraft;
 use epoch::EpochKey;
+pub(crate) use epoch::GRACE;
 pub use epoch::{Epoch, EpochInfo, EpochState};
 pub use file::KeyRingFile;
 use format::{Encoded, Outside, damaged, lock_root};

@@ -9,7 +9,7 @@ use nebula_credential_core::{
     Plaintext, Precondition, Put, Record, Request, Response, Restore, Rewrite, Scan, Sealed, Selector,
     StoreHandle, TenantId, Update, Version, WrappedKey,
 };
-use nebula_credential_crypto::{EncryptLayer, KeyRing, Suite};
+use nebula_credential_crypto::{EncryptLayer, EpochUse, KeyRing, Suite};
 use tower::{Layer, Service, ServiceExt as _};
 
 use crate::common::store::MemoryStore;
@@ -309,4 +309,61 @@ fn the_layer_is_what_a_stack_asks_for() {
     bounds::<EncryptLayer>();
     bounds::<<EncryptLayer as Layer<StoreHandle>>::Service>();
     bounds::<KeyRing>();
+}
+
+/// A clock that stands until it is set.
+#[derive(Clone, Default)]
+struct Standing(Arc<std::sync::atomic::AtomicI64>);
+
+impl nebula_credential_core::Clock for Standing {
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        time(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A put waits in the store while the key it was sealed under is retired and, `wait` seconds later, destroyed.
+async fn put_that_waits(wait: i64) -> (Result<(), CredentialError>, Result<Vec<u8>, CredentialError>) {
+    let (store, ring, clock) = (
+        MemoryStore::default(),
+        ring(Suite::default()),
+        Standing::default(),
+    );
+    let ctx = OpContext::new(
+        nebula_credential_core::Principal::Process,
+        Arc::new(clock.clone()),
+    );
+    let slow = {
+        let (store, ring, ctx) = (store.clone(), ring.clone(), ctx.clone());
+        tower::service_fn(move |request: Request<Sealed>| {
+            let (store, ring, clock, ctx) = (store.clone(), ring.clone(), clock.clone(), ctx.clone());
+            async move {
+                let old = ring.status().epochs[0].epoch;
+                crate::common::change(&ring, |draft| draft.rotate(time(0))).unwrap();
+                clock.0.store(wait, Ordering::Relaxed);
+                let used = EpochUse::scan(&store.handle(), &ring, &ctx).await.unwrap();
+                // Refused before the time of grace is over.
+                let _ = crate::common::change(&ring, |draft| draft.destroy_epoch(old, &used));
+                store.handle().oneshot(request).await
+            }
+        })
+    };
+    let row = Row::new("db");
+    let request = Request {
+        ctx: ctx.clone(),
+        op: put(&row, b"x"),
+    };
+    let done = EncryptLayer::new(ring.clone()).layer(slow).oneshot(request).await;
+    let mut stack = EncryptLayer::new(ring).layer(store.handle());
+    (done.map(drop), read(&mut stack, &row).await)
+}
+
+#[tokio::test]
+async fn a_write_that_outlives_its_key_is_not_acknowledged() {
+    let (done, found) = put_that_waits(299).await;
+    assert_eq!((done, found.unwrap()), (Ok(()), b"x".to_vec()));
+    for wait in [300, 1000] {
+        let (done, found) = put_that_waits(wait).await;
+        assert!(found.is_err(), "the key is gone");
+        assert!(done.unwrap_err().is_outcome_unknown());
+    }
 }
