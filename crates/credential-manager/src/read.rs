@@ -64,10 +64,10 @@ impl CredentialManager {
         self.call(Op::Get(Get { id, version })).await?.into_record()
     }
 
-    /// The current value as stored bytes, of whatever type, expired or not: for re-encryption and migration.
+    /// The current value as stored bytes, of whatever type, expired and revoked or not: for re-encryption and migration.
     ///
     /// # Errors
-    /// Those of [`get`](Self::get), but for type and expiry.
+    /// Those of [`get`](Self::get), but for type, state and expiry.
     pub async fn get_raw(&self, name: impl AsRef<str>) -> Result<RawCredential, CredentialError> {
         let record = self.fetch(self.id(name.as_ref())?, Selector::Latest).await?;
         Ok(RawCredential::new(record))

@@ -239,6 +239,8 @@ impl<'a> RingDraft<'a> {
 
     /// Destroys the key of a retired epoch, once a scan has shown that nothing needs it.
     ///
+    /// `found` tells of one store. Where several share the ring, scan each, and destroy nothing that any of them uses.
+    ///
     /// The scan must have begun at least five minutes after the rotation that retired the epoch: until then a process
     /// that had looked at the ring just before may still write under the old key.
     ///
