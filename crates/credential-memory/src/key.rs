@@ -20,6 +20,17 @@ pub struct Protection {
     pub dump_excluded: bool,
 }
 
+impl Protection {
+    /// What a key made now would be granted: for checks at the start of a program.
+    ///
+    /// # Errors
+    ///
+    /// [`CredentialError::Unavailable`] when no memory can be mapped.
+    pub fn of_new_keys() -> Result<Self, CredentialError> {
+        Slot::take().map(|slot| slot.protection())
+    }
+}
+
 /// A 256-bit key in locked memory, wiped on drop.
 ///
 /// Share one behind an `Arc`; there is no way to copy it except through [`expose`](Self::expose):

@@ -5,7 +5,7 @@
 
 mod proc;
 
-use nebula_credential_memory::LockedKey;
+use nebula_credential_memory::{LockedKey, Protection};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -28,6 +28,7 @@ fn a_refused_lock_is_recorded_and_not_an_error() {
     assert_eq!(key.expose(), &[9; 32]);
     assert!(!key.protection().locked);
     assert!(key.protection().dump_excluded);
+    assert_eq!(Protection::of_new_keys().unwrap(), key.protection());
 
     let mapping = proc::mapping_of(key.expose().as_ptr().addr());
     assert!(!mapping.flags.iter().any(|f| f == "lo"), "{mapping:?}");

@@ -116,6 +116,17 @@ impl LocalStorage {
         .await
     }
 
+    /// Whether the file is whole: every page and index, and every record with its versions. That the versions are what
+    /// was stored is not known without the key.
+    ///
+    /// Reads the whole store on the calling thread. For tools.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open), and of reading.
+    pub async fn is_intact(&self) -> Result<bool, CredentialError> {
+        self.read(crate::check::is_intact).await
+    }
+
     /// Reads on the calling thread. A read of one credential takes single microseconds (`local_get` of the benches),
     /// far below the 10 to 100 µs between two awaits that tokio recommends, and below the price of a change of threads.
     async fn read<T>(
