@@ -12,6 +12,7 @@
 mod credential;
 mod envelope;
 pub mod golden;
+mod import;
 mod input;
 mod keyring;
 mod mirror;
@@ -20,6 +21,7 @@ mod tampered;
 
 pub use credential::credential_decode;
 pub use envelope::envelope_decode;
+pub use import::{import_env, import_text};
 pub use keyring::keyring_decode;
 pub use name::name_codec;
 pub use tampered::decrypt_tampered;
@@ -32,6 +34,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("credential_decode", credential_decode),
     ("decrypt_tampered", decrypt_tampered),
     ("envelope_decode", envelope_decode),
+    ("import_env", import_env),
+    ("import_text", import_text),
     ("keyring_decode", keyring_decode),
     ("name_codec", name_codec),
 ];

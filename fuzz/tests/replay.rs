@@ -24,6 +24,8 @@ replay!(
     credential_decode,
     decrypt_tampered,
     envelope_decode,
+    import_env,
+    import_text,
     keyring_decode,
     name_codec
 );

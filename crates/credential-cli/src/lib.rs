@@ -46,9 +46,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// How `import` reads `.env` files: for fuzzing, and for comparison with the reader it follows.
+/// How `import` reads files: for fuzzing, and for comparison with the reader it follows.
 #[doc(hidden)]
-pub use crate::import::env as dotenv;
+pub use crate::import::{env as dotenv, rehearse as rehearse_import};
 
 /// The command line as [`clap`] knows it, for manuals and references made from it.
 pub fn command() -> clap::Command {

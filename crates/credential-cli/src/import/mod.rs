@@ -177,6 +177,24 @@ fn from_env(env: env::Env) -> Outcome<Input> {
     Ok(input)
 }
 
+/// Everything between the text of a file and the store, for fuzzing: the number of credentials, or what a person would
+/// be told. `format` is `env`, `json` or `yaml`, and `mapping` the text of a mapping file.
+///
+/// # Errors
+/// The message and the remedy of the refusal.
+pub fn rehearse(text: &str, format: &str, mapping: &str) -> Result<usize, String> {
+    let format = Format::from_str(format, false)?;
+    let rehearsed = read(text, format).and_then(|input| Mapping::parse(mapping)?.apply(input.entries, ""));
+    match rehearsed {
+        Ok(drafts) => Ok(drafts.drafts.len()),
+        Err(failure) => Err(format!(
+            "{}; {}",
+            failure.message,
+            failure.help.unwrap_or_default()
+        )),
+    }
+}
+
 /// How sops marks a value it encrypted.
 const SOPS_VALUE: &str = "ENC[AES256_GCM,";
 
