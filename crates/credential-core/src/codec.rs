@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde::de::Deserialize;
 use serde_json::error::Category;
 
-use crate::{Credential, CredentialError, Plaintext, SecretWriter};
+use crate::{Credential, CredentialError, Plaintext, REDACTED, SecretWriter};
 
 /// Encodes `credential` for storage, in at most `limit` bytes.
 ///
@@ -28,8 +28,24 @@ pub fn decode_credential<C: Credential>(
     C::decode(bytes.expose(), schema_version)
 }
 
-/// Writes `value` as JSON.
+/// Writes `value` as JSON, for types that do not say which fields are secret: the redaction marker is refused in any.
 pub fn encode<T: Serialize + ?Sized>(value: &T, out: &mut SecretWriter) -> Result<(), CredentialError> {
+    write(value, out)?;
+    let marker = format!("\"{REDACTED}\"");
+    if out
+        .written()
+        .windows(marker.len())
+        .any(|part| part == marker.as_bytes())
+    {
+        return Err(CredentialError::validation(
+            "a field holds the redaction marker; store the real value",
+        ));
+    }
+    Ok(())
+}
+
+/// Writes `value` as JSON.
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut SecretWriter) -> Result<(), CredentialError> {
     match serde_json::to_writer(&mut *out, value) {
         Ok(()) => Ok(()),
         Err(error) if error.classify() == Category::Io => Err(CredentialError::limit(

@@ -37,13 +37,13 @@ impl Expiry for Option<DateTime<Utc>> {
 
 /// Writes `value` as JSON.
 pub fn encode_secret<T: SecretField>(value: &T, out: &mut SecretWriter) -> Result<(), CredentialError> {
-    codec::encode(&secret::Field(value), out)
+    codec::write(&secret::Field(value), out)
 }
 
 /// Writes the two hidden storage methods of [`Credential`] for a struct with `#[derive(Redact)]`.
 ///
-/// Better than [`serde_codec!`](crate::serde_codec) for it: the struct needs no `Serialize`, a redacted value is refused,
-/// and secrets read before an error are wiped.
+/// Better than [`serde_codec!`](crate::serde_codec) for it: the struct needs no `Serialize`, and secrets read before an
+/// error are wiped.
 #[macro_export]
 macro_rules! redact_codec {
     () => {
@@ -102,7 +102,7 @@ pub fn migrate(
     let old = tree(codec::decode(bytes)?, TREE_DEPTH)?.take();
     let new = WipedValue(migrate(schema_version, old)?);
     let mut out = SecretWriter::with_limit(limits::SECRET_BYTES_MAX);
-    codec::encode(&new.0, &mut out)?;
+    codec::write(&new.0, &mut out)?;
     Ok(out.finish())
 }
 

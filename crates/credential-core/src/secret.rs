@@ -86,6 +86,11 @@ impl SecretWriter {
         Ok(())
     }
 
+    /// What was written so far.
+    pub(crate) fn written(&self) -> &[u8] {
+        self.buffer.expose()
+    }
+
     /// What was written.
     pub fn finish(self) -> Plaintext {
         self.buffer

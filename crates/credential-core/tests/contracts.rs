@@ -4,7 +4,7 @@
 
 use nebula_credential_core::{
     AnyCredential, Credential, CredentialError, CredentialRef, CredentialValue, ENVELOPE_MAGIC, ErrorKind,
-    Precondition, Retryability, Sealed, Tags, Version, limits,
+    Precondition, Retryability, Sealed, Tags, Version, encode_credential, limits,
 };
 
 #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq)]
@@ -52,6 +52,17 @@ fn a_forgotten_type_is_found_again_and_shows_only_its_name() {
         })
     );
     assert_eq!(format!("{any:?}"), "AnyCredential(pin)");
+}
+
+#[test]
+fn a_redacted_value_of_a_hand_written_type_is_not_stored() {
+    let pin = Pin {
+        digits: "[REDACTED".into(),
+    };
+    assert!(encode_credential(&pin, 100).is_ok());
+    let error = encode_credential(&pin.redact(), 100).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("store the real value"), "{error}");
 }
 
 #[test]
