@@ -11,6 +11,7 @@ use nebula_credential::{
     Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, StoreHandle, Update,
     VersionHead,
 };
+use nebula_credential_testkit::{Fault, FaultStore, Gate};
 use tower::ServiceExt as _;
 
 type Answer<T> = Result<T, CredentialError>;
@@ -89,6 +90,31 @@ async fn key_and_ring_may_share_a_directory_that_holds_no_data() {
     let directory = tempfile::tempdir().unwrap();
     remote(directory.path()).store("n", note("one")).await.unwrap();
     let read: Note = remote(directory.path()).get("n").await.unwrap();
+    assert_eq!(read.text, "one");
+}
+
+#[tokio::test]
+async fn a_ring_that_another_process_makes_meanwhile_is_not_missed() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = StoreHandle::new(LocalStorage::new(directory.path().join("secrets")));
+    let faults = FaultStore::new(data.clone());
+    let manager = |handle| {
+        CredentialManager::builder()
+            .storage_handle(handle)
+            .keys(Keys::key_file(directory.path().join("config/key")))
+            .build()
+    };
+    let (slow, quick) = (manager(faults.handle()), manager(data));
+    // It has looked for a ring, and now looks for records.
+    let gate = Gate::new();
+    faults.once("scan", Fault::HoldBefore(gate.clone()));
+    let (opened, ()) = tokio::join!(slow.open(), async {
+        gate.arrival().await;
+        quick.store("n", note("one")).await.unwrap();
+        gate.release(1);
+    });
+    opened.unwrap();
+    let read: Note = slow.get("n").await.unwrap();
     assert_eq!(read.text, "one");
 }
 

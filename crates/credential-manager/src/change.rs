@@ -14,7 +14,8 @@ const WRITE_ATTEMPTS: usize = 64;
 
 /// Changing.
 impl CredentialManager {
-    /// Stores `credential` under `name`, encrypted, as a new version.
+    /// Stores `credential` under `name`, encrypted, as a new version. Under the name of a deleted credential a new one
+    /// begins: what [`restore`](Self::restore) would have brought back is gone.
     ///
     /// # Errors
     /// [`CredentialError::Validation`] from the type, [`CredentialError::TypeMismatch`] if a credential of another

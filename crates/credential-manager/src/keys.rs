@@ -107,11 +107,18 @@ impl Keys {
         clock: Arc<dyn Clock>,
     ) -> Result<KeyRingFile, CredentialError> {
         let data = store.home();
-        let (keys, at, beside) = (self.clone(), directory.clone(), data.clone());
-        if let Some(ring) = blocking(move || keys.open_existing(&at, beside.as_deref())).await?? {
+        let existing = async || {
+            let (keys, at, data) = (self.clone(), directory.clone(), data.clone());
+            blocking(move || keys.open_existing(&at, data.as_deref())).await?
+        };
+        if let Some(ring) = existing().await? {
             return Ok(ring);
         }
         if holds_records(store, tenant, &clock).await? {
+            // Made by another process since, before it stored the first of them?
+            if let Some(ring) = existing().await? {
+                return Ok(ring);
+            }
             return Err(CredentialError::key_not_found(format!(
                 "the key ring {} is missing and the store holds records that only it opens; restore it from a backup",
                 directory.join("keyring").display()
