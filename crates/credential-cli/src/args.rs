@@ -135,6 +135,8 @@ pub(crate) enum Verb {
     /// The key ring: what opens it, and its keys
     #[command(subcommand)]
     Key(Key),
+    /// Look for everything that is wrong or soon will be, and name the remedy
+    Doctor,
     /// The known credential types and their fields
     Types(Types),
     /// Print shell completions

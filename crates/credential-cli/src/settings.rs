@@ -24,6 +24,8 @@ pub(crate) struct Settings {
     pub(crate) tenant: TenantId,
     pub(crate) scope: Scope,
     pub(crate) unlock: Unlock,
+    /// The configuration file that was read, if one was.
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// What unlocks the key ring. Decided as one: the first of options, environment and profile that names any of these
@@ -71,7 +73,7 @@ impl Settings {
     /// Settles what holds.
     pub(crate) fn resolve(global: &Global, env: Env<'_>) -> Outcome<Self> {
         let path = |name| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let profile = profile(global, env)?;
+        let (profile, config) = profile(global, env)?;
         let store = match global
             .store
             .clone()
@@ -119,6 +121,7 @@ impl Settings {
             tenant,
             scope,
             unlock,
+            config,
         })
     }
 }
@@ -151,7 +154,8 @@ fn text(env: Env<'_>, name: &str) -> Outcome<Option<String>> {
         .transpose()
 }
 
-fn profile(global: &Global, env: Env<'_>) -> Outcome<Profile> {
+/// The profile that holds, and the file it was looked for in if there is one.
+fn profile(global: &Global, env: Env<'_>) -> Outcome<(Profile, Option<PathBuf>)> {
     let wanted = match &global.profile {
         Some(profile) => Some(profile.clone()),
         None => text(env, "NCRED_PROFILE")?,
@@ -166,19 +170,19 @@ fn profile(global: &Global, env: Env<'_>) -> Outcome<Profile> {
         None => match base() {
             Ok(base) => (base.config_dir().join(FOLDER).join(CONFIG_FILE), wanted.is_some()),
             // Without a home there is no file to read; whoever needs a home is told later.
-            Err(_) => return Ok(Profile::default()),
+            Err(_) => return Ok((Profile::default(), None)),
         },
     };
     let Some(config) = read_config(&path, must_exist)? else {
-        return Ok(Profile::default());
+        return Ok((Profile::default(), None));
     };
     let is_named = wanted.is_some() || config.default_profile.is_some();
     let name = wanted
         .or(config.default_profile)
         .unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
     match config.profiles.get(&name) {
-        Some(profile) => Ok(profile.clone().beside(&path)),
-        None if !is_named => Ok(Profile::default()),
+        Some(profile) => Ok((profile.clone().beside(&path), Some(path))),
+        None if !is_named => Ok((Profile::default(), Some(path))),
         None => {
             let known: Vec<&str> = config.profiles.keys().map(String::as_str).collect();
             Err(Failure::usage(

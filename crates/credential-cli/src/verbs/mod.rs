@@ -2,6 +2,7 @@
 
 mod about;
 mod change;
+mod doctor;
 pub(crate) mod import;
 mod init;
 mod key;
@@ -23,6 +24,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
     match verb {
         Verb::Init => return init::run(&settings()?, output).await,
         Verb::Import(args) => return import::run(args, &settings()?, output).await,
+        Verb::Doctor => return doctor::run(&settings()?, output).await,
         Verb::Types(args) => return about::types(args, output),
         Verb::Completions(args) => return about::completions(args, output),
         Verb::Man(args) => return about::man(args, output),
@@ -43,7 +45,12 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Purge(args) => change::purge(&session, args, output).await,
         Verb::Run(args) => run::run(session, args).await,
         Verb::Key(verb) => key::run(&session, verb, &settings, output).await,
-        Verb::Init | Verb::Import(_) | Verb::Types(_) | Verb::Completions(_) | Verb::Man(_) => Ok(()),
+        Verb::Init
+        | Verb::Import(_)
+        | Verb::Doctor
+        | Verb::Types(_)
+        | Verb::Completions(_)
+        | Verb::Man(_) => Ok(()),
     }
 }
 

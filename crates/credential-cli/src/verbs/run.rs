@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{explain, read};
 use crate::args::{Binding, Run, parse};
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::unlock::Session;
 use crate::value::{self, Shown};
 
@@ -67,18 +67,20 @@ pub(super) async fn run(session: Session, args: &Run) -> Outcome {
     drop(session);
     let refused = command.exec();
     let shown = program.display();
+    // A bare name was looked for in every directory of PATH, and some may be closed to this user.
+    let is_path = shown.to_string().contains('/');
     Err(match refused.kind() {
-        io::ErrorKind::NotFound => {
-            Failure::not_found(format!("there is no command {shown}"), "check its name and PATH")
-        }
-        io::ErrorKind::PermissionDenied => Failure {
+        io::ErrorKind::PermissionDenied if is_path => Failure {
             kind: "access_denied",
-            exit: crate::exit::Exit::Denied,
+            exit: Exit::Denied,
             ..Failure::state(
                 format!("{shown} may not be run"),
                 format!("chmod +x {shown}, or name another"),
             )
         },
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+            Failure::not_found(format!("there is no command {shown}"), "check its name and PATH")
+        }
         _ => Failure::system(
             format!("{shown} could not be started"),
             "check that it is a program for this system",

@@ -9,6 +9,7 @@
 )]
 
 mod about;
+mod doctor;
 mod keys;
 mod mistakes;
 mod place;

@@ -1,0 +1,349 @@
+//! `ncred doctor` names each prepared fault, and nothing on a healthy store.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::Path;
+
+use nebula_credential_testkit::skip;
+use serde_json::Value;
+
+use crate::place::{Answer, Place, answer, text};
+
+/// A fault, how to prepare it on a store with a credential `db`, and how it is found.
+struct Fault {
+    what: &'static str,
+    prepare: fn(&Place),
+    args: &'static [&'static str],
+    check: &'static str,
+    severity: &'static str,
+    /// The exit code of the run.
+    code: i32,
+}
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        what: "the directory is open to others",
+        prepare: |place| mode(&place.store_path(), 0o755),
+        args: &[],
+        check: "files.mode",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "the database is open to others",
+        prepare: |place| mode(&place.store_path().join("store.db"), 0o644),
+        args: &[],
+        check: "files.mode",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "the key ring is open to others",
+        prepare: |place| mode(&place.store_path().join("keyring"), 0o640),
+        args: &[],
+        check: "files.mode",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "the key file is open to others",
+        prepare: |place| mode(&place.key_path(), 0o604),
+        args: &[],
+        check: "files.mode",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "the key file is a link",
+        prepare: |place| {
+            fs::rename(place.key_path(), place.path("elsewhere")).unwrap();
+            symlink(place.path("elsewhere"), place.key_path()).unwrap();
+        },
+        args: &[],
+        check: "files.link",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "the database has a second name",
+        prepare: |place| fs::hard_link(place.store_path().join("store.db"), place.path("copy.db")).unwrap(),
+        args: &[],
+        check: "files.names",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "the key lies beside the data",
+        prepare: |place| copy(&place.key_path(), &place.store_path().join("key")),
+        args: &["--key-file", ".local/share/nebula-credential/key"],
+        check: "key.place",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "an interrupted write left a file",
+        prepare: |place| drop(place.file(".local/share/nebula-credential/.keyring.1.tmp", "")),
+        args: &[],
+        check: "store.leftover",
+        severity: "info",
+        code: 0,
+    },
+    Fault {
+        what: "there is no store",
+        prepare: |_| {},
+        args: &["--store", "no/such/store"],
+        check: "store.open",
+        severity: "error",
+        code: 3,
+    },
+    Fault {
+        what: "the key ring is lost",
+        prepare: |place| fs::remove_file(place.store_path().join("keyring")).unwrap(),
+        args: &[],
+        check: "store.open",
+        severity: "error",
+        code: 5,
+    },
+    Fault {
+        what: "the key ring is damaged",
+        prepare: |place| flip(&place.store_path().join("keyring"), |bytes| bytes.len() / 2),
+        args: &[],
+        check: "store.open",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "the key is lost",
+        prepare: |place| fs::remove_file(place.key_path()).unwrap(),
+        args: &[],
+        check: "store.open",
+        severity: "error",
+        code: 5,
+    },
+    Fault {
+        what: "the key is another store's",
+        prepare: |place| copy(&Place::new().key_path(), &place.key_path()),
+        args: &[],
+        check: "store.open",
+        severity: "error",
+        code: 5,
+    },
+    Fault {
+        what: "the database is no database",
+        prepare: |place| drop(place.file(".local/share/nebula-credential/store.db", "not a database at all")),
+        args: &[],
+        check: "store.open",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "a record was edited",
+        prepare: |place| {
+            // A purge moves everything from the log into the database.
+            place.store("other");
+            place.ok(&["purge", "other", "--yes"]);
+            flip(&place.store_path().join("store.db"), |bytes| {
+                let magic = b"\x89NBC\r\n";
+                let at = bytes.windows(magic.len()).position(|window| window == magic);
+                at.unwrap() + 100
+            });
+        },
+        args: &[],
+        check: "record.integrity",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "a credential expires soon",
+        prepare: |place| expiring(place, 3600),
+        args: &[],
+        check: "record.expiring",
+        severity: "warning",
+        code: 0,
+    },
+    Fault {
+        what: "a credential has expired",
+        prepare: |place| {
+            expiring(place, 1);
+            std::thread::sleep(std::time::Duration::from_millis(2000));
+        },
+        args: &[],
+        check: "record.expired",
+        severity: "warning",
+        code: 0,
+    },
+    Fault {
+        what: "a rotation of the key was not finished",
+        prepare: |place| drop(place.ok(&["key", "rotate"])),
+        args: &[],
+        check: "key.rewrap",
+        severity: "warning",
+        code: 0,
+    },
+    Fault {
+        what: "a retired key is not needed",
+        prepare: |place| {
+            place.ok(&["key", "rotate"]);
+            place.ok(&["key", "rewrap"]);
+        },
+        args: &[],
+        check: "key.unused",
+        severity: "info",
+        code: 0,
+    },
+];
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::copy(from, to).unwrap();
+}
+
+fn flip(path: &Path, at: impl Fn(&[u8]) -> usize) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = at(&bytes);
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+fn expiring(place: &Place, seconds: u64) {
+    let end = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() + seconds;
+    let end = chrono::DateTime::from_timestamp(end.try_into().unwrap(), 999_000_000).unwrap();
+    let put = [
+        "put",
+        "soon",
+        "--type",
+        "secret_text",
+        "--expires-at",
+        &end.to_rfc3339(),
+    ];
+    assert_eq!(place.run(&put, r#"{"text":"t"}"#).code, 0);
+}
+
+fn examine(place: &Place, args: &[&str]) -> (Answer, Value) {
+    let mut command = place.command();
+    command
+        .args(["doctor", "--json"])
+        .args(args)
+        .current_dir(place.path("."));
+    let told = answer(command, "");
+    let report = serde_json::from_str(&told.out).unwrap();
+    (told, report)
+}
+
+fn finding<'a>(report: &'a Value, check: &str) -> Option<&'a Value> {
+    report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["check"] == check)
+}
+
+#[test]
+fn a_healthy_store_has_no_findings() {
+    let place = Place::with_db();
+    place.store("db");
+    place.ok(&["delete", "db"]);
+    place.store("other");
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(report["findings"], serde_json::json!([]), "{report}");
+    assert_eq!(report["healthy"], true);
+    assert_eq!(
+        (&report["checked"]["credentials"], &report["checked"]["versions"]),
+        (&2.into(), &3.into())
+    );
+    let exposed = report["exposure"].as_array().unwrap();
+    for name in ["store.db", "keyring", "key"] {
+        assert!(
+            exposed
+                .iter()
+                .any(|file| file["file"].as_str().unwrap().ends_with(name)),
+            "{name}"
+        );
+    }
+    let page = place.ok(&["doctor"]);
+    assert!(page.starts_with("nothing found: "), "{page}");
+    assert!(page.contains("What a thief of each file learns"), "{page}");
+}
+
+#[test]
+fn each_prepared_fault_is_named_with_its_remedy() {
+    for fault in FAULTS {
+        let place = Place::with_db();
+        (fault.prepare)(&place);
+        let (told, report) = examine(&place, fault.args);
+        let what = fault.what;
+        let found = finding(&report, fault.check);
+        let Some(found) = found else {
+            panic!("{what}: not found in {report}");
+        };
+        assert_eq!(found["severity"], fault.severity, "{what}: {report}");
+        assert!(!found["remedy"].as_str().unwrap().is_empty(), "{what}");
+        assert_eq!(told.code, fault.code, "{what}: {told:?}");
+        assert_eq!(report["healthy"], fault.severity == "info", "{what}");
+        // Nothing is blamed that was not prepared.
+        assert_eq!(
+            report["findings"].as_array().unwrap().len(),
+            1,
+            "{what}: {report}"
+        );
+    }
+}
+
+#[test]
+fn the_store_of_another_user_is_named() {
+    let place = Place::with_db();
+    if chown(place.store_path().join("store.db"), Some(12345), None).is_err() {
+        return skip("the_store_of_another_user_is_named", "only root gives files away");
+    }
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 4);
+    assert!(finding(&report, "files.owner").is_some(), "{report}");
+}
+
+#[test]
+fn memory_that_cannot_be_locked_is_named() {
+    let place = Place::with_db();
+    let mut command = place.wrapped("sh");
+    command.args([
+        "-c",
+        &format!(
+            "ulimit -l 8 && exec {} doctor --json",
+            env!("CARGO_BIN_EXE_ncred")
+        ),
+    ]);
+    let told = answer(command, "");
+    let report: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(finding(&report, "system.memlock").unwrap()["severity"], "warning");
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let place = Place::with_db();
+    let script = format!(
+        "mv {0} {0}.old && mkdir -m 700 {0} && mount -t tmpfs -o size=400k,mode=700 none {0} && cp -a {0}.old/. {0} && \
+         exec {1} doctor --json",
+        text(&place.store_path()),
+        env!("CARGO_BIN_EXE_ncred")
+    );
+    let mut command = place.wrapped("unshare");
+    command.args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]);
+    if command.status().map_or(true, |status| !status.success()) {
+        return skip(
+            "a_full_disk_is_named",
+            "this system makes no user namespaces with mounts",
+        );
+    }
+    let mut command = place.wrapped("unshare");
+    command.args(["-rm", "sh", "-c", &script]);
+    let told = answer(command, "");
+    let report: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(
+        finding(&report, "system.space").unwrap()["severity"],
+        "error",
+        "{report}"
+    );
+}
