@@ -157,6 +157,23 @@ async fn an_older_ring_is_not_rotated_into_a_second_key_of_the_same_number() {
     assert!(error.to_string().contains("newest copy"), "{error}");
     assert_eq!(fs::read(&ring).unwrap(), old, "the ring is as it was");
 
+    // With no look at the records there is no telling, and a leaked key must go.
+    let faults = FaultStore::new(StoreHandle::new(LocalStorage::new(
+        directory.path().join("secrets"),
+    )));
+    faults.always("scan", Fault::Refuse(CredentialError::unavailable("try again")));
+    let blind = CredentialManager::builder()
+        .storage_handle(faults.handle())
+        .keys(Keys::key_file(directory.path().join("config/key")))
+        .build();
+    assert_eq!(
+        blind.rotate_key().await.unwrap_err().kind(),
+        ErrorKind::Unavailable
+    );
+    faults.heal();
+    faults.always("scan", Fault::Refuse(CredentialError::storage("damaged")));
+    assert_eq!(blind.rotate_key().await.unwrap().get(), 2);
+
     fs::write(&ring, &newest).unwrap();
     assert_eq!(manager().rotate_key().await.unwrap().get(), 3);
     let read: Note = manager().get("n").await.unwrap();

@@ -1,4 +1,4 @@
-use nebula_credential_core::CredentialError;
+use nebula_credential_core::{CredentialError, ErrorKind};
 use nebula_credential_crypto::{Epoch, EpochUse, JobReport, KeyJob, KeyRingFile, Progress};
 
 use crate::CredentialManager;
@@ -19,13 +19,20 @@ impl CredentialManager {
     /// of their keys to another key.
     ///
     /// # Errors
-    /// [`InvalidState`](CredentialError::InvalidState) if records need a newer key than the ring has; those of the store
-    /// and of the key ring, which is as before then.
+    /// [`InvalidState`](CredentialError::InvalidState) if records need a newer key than the ring has; those of the store,
+    /// unless it is damaged, and of the key ring, which is as before then.
     pub async fn rotate_key(&self) -> Result<Epoch, CredentialError> {
         let opened = self.inner.opened().await?;
         let used = if opened.store.capability().rewrite {
-            let used = EpochUse::scan(&opened.store, opened.ring.ring(), &self.op_context()).await?;
-            used.epochs().map(|(epoch, _)| epoch).max()
+            match EpochUse::scan(&opened.store, opened.ring.ring(), &self.op_context()).await {
+                Ok(used) => used.epochs().map(|(epoch, _)| epoch).max(),
+                // A key that may have leaked must not stay in use because a record is damaged.
+                Err(error) if error.kind() == ErrorKind::Storage => {
+                    tracing::warn!("the store could not be scanned; the age of the key ring was not checked");
+                    None
+                }
+                Err(error) => return Err(error),
+            }
         } else {
             None
         };
