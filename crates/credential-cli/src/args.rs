@@ -130,6 +130,8 @@ pub(crate) enum Verb {
     Purge(Purge),
     /// Store the credentials of a .env, JSON or YAML file
     Import(crate::verbs::import::Import),
+    /// Change a credential in an editor, through a private file that is wiped
+    Edit(crate::verbs::edit::Edit),
     /// Run a command with secrets in its environment, and nowhere else
     Run(Run),
     /// The key ring: what opens it, and its keys

@@ -15,6 +15,13 @@ pub(crate) enum Exit {
     Damaged = 6,
     Conflict = 7,
     Unavailable = 8,
+    /// As shells have it: a command that `run` cannot run, or cannot find.
+    NotExecutable = 126,
+    CommandNotFound = 127,
+    /// As shells have it: 128 and the number of the signal.
+    HungUp = 129,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 impl Exit {

@@ -228,7 +228,7 @@ fn collect(tags: &[(String, String)]) -> Outcome<nebula_credential::Tags> {
 }
 
 /// Reports a change, or why it was not made.
-async fn told(
+pub(super) async fn told(
     session: &Session,
     name: &CredentialName,
     done: &str,

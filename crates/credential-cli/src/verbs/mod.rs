@@ -3,6 +3,7 @@
 mod about;
 mod change;
 mod doctor;
+pub(crate) mod edit;
 pub(crate) mod import;
 mod init;
 mod key;
@@ -38,6 +39,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::List(args) => read::list(&session, args, output).await,
         Verb::Versions(args) => read::versions(&session, args, output).await,
         Verb::Rotate(args) => change::rotate(&session, args, output).await,
+        Verb::Edit(args) => edit::run(&session, args, output).await,
         Verb::Rollback(args) => change::rollback(&session, args, output).await,
         Verb::Tags(args) => change::tags(&session, args, output).await,
         Verb::Delete(args) => change::delete(&session, args, output).await,
