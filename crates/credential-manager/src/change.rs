@@ -238,8 +238,9 @@ impl CredentialManager {
         value: Value,
         write: Write,
     ) -> Result<CredentialMetadata, CredentialError> {
-        let can_compare = self.inner.opened().await?.store.capability().compare_and_set;
-        let token = IdempotencyToken(random()?);
+        // A store refuses what it cannot honour; what is not needed is not asked of it.
+        let able = self.inner.opened().await?.store.capability();
+        let token = able.idempotency.then(random).transpose()?.map(IdempotencyToken);
         let mut payload = value.payload;
         let mut highest = None;
         for attempt in 1.. {
@@ -263,7 +264,7 @@ impl CredentialManager {
                 })?;
             // What a rotation replaces must be there until it is replaced: a deletion in between wins.
             let precondition = match (write.precondition, latest) {
-                (Precondition::None, Some(latest)) if write.must_exist && can_compare => {
+                (Precondition::None, Some(latest)) if write.must_exist && able.compare_and_set => {
                     Precondition::IfVersion(latest)
                 }
                 (given, _) => given,
@@ -287,7 +288,7 @@ impl CredentialManager {
                 tags: write.tags.clone(),
                 payload,
                 precondition,
-                token: Some(token),
+                token,
                 keep_versions: self.inner.keep_versions,
             };
             match (self.call(Op::Put(put)).await, copy) {
