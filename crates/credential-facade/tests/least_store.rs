@@ -15,7 +15,9 @@ type Answer<T> = Result<T, CredentialError>;
 
 /// What was stored under a name, and the last number; the record is gone when it is purged.
 #[derive(Clone, Default)]
-struct Least(Arc<Mutex<BTreeMap<CredentialRef, (Version, Option<Record<Sealed>>)>>>);
+struct Least(Arc<Mutex<Kept>>);
+
+type Kept = BTreeMap<CredentialRef, (Version, Option<Record<Sealed>>)>;
 
 impl Least {
     fn read(&self, op: &Get) -> Answer<Record<Sealed>> {
