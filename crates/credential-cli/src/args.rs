@@ -2,7 +2,6 @@
 //!
 //! No option takes a secret. What an option takes is parsed here, and a refusal never repeats what was given.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -133,7 +132,7 @@ pub(crate) enum Verb {
     /// Change a credential in an editor, through a private file that is wiped
     Edit(crate::verbs::edit::Edit),
     /// Run a command with secrets in its environment, and nowhere else
-    Run(Run),
+    Run(crate::verbs::run::Run),
     /// The key ring: what opens it, and its keys
     #[command(subcommand)]
     Key(Key),
@@ -271,33 +270,6 @@ pub(crate) struct Purge {
     pub(crate) yes: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Run {
-    /// Set the variable VAR to a field of a credential; may be repeated. Without #FIELD, to its only secret
-    #[arg(long = "set", value_name = "VAR=NAME#FIELD", value_parser = parse::binding)]
-    pub(crate) set: Vec<Binding>,
-    /// A file of such lines, one a line; it names secrets and holds none
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) env_file: Option<PathBuf>,
-    /// Give the command none of the variables of this environment but PATH, HOME and other harmless ones
-    #[arg(long)]
-    pub(crate) clean: bool,
-    /// With --clean, keep this variable too; may be repeated
-    #[arg(long, value_name = "VAR", requires = "clean")]
-    pub(crate) keep: Vec<String>,
-    /// The command and its arguments
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, value_hint = ValueHint::CommandWithArguments)]
-    pub(crate) command: Vec<OsString>,
-}
-
-/// A variable, and the field of a credential it is set to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Binding {
-    pub(crate) variable: String,
-    pub(crate) name: CredentialName,
-    pub(crate) field: Option<String>,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Key {
     /// Show the key ring: its slots and keys
@@ -413,25 +385,6 @@ pub(crate) mod parse {
             );
         }
         Ok((key.to_owned(), value.to_owned()))
-    }
-
-    pub(crate) fn binding(text: &str) -> Parsed<super::Binding> {
-        let refused = || "this refers to no stored credential; write VAR=NAME#FIELD".to_owned();
-        let (variable, reference) = text.split_once('=').ok_or_else(refused)?;
-        let (name, field) = match reference.split_once('#') {
-            Some((name, field)) => (name, Some(field).filter(|field| !field.is_empty())),
-            None => (reference, None),
-        };
-        let is_lawful = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-            && variable.bytes().next().is_some_and(|b| !b.is_ascii_digit());
-        if !is_lawful {
-            return Err("a variable is letters, digits and '_'; write VAR=NAME#FIELD".to_owned());
-        }
-        Ok(super::Binding {
-            variable: variable.to_owned(),
-            name: CredentialName::new(name).map_err(|_| refused())?,
-            field: field.map(str::to_owned),
-        })
     }
 
     pub(crate) fn duration(text: &str) -> Parsed<TimeDelta> {

@@ -103,6 +103,15 @@ pub(crate) fn new_passphrase() -> Outcome<SecretString> {
     Ok(first)
 }
 
+/// Closes a file descriptor that was inherited, so that no program started from here inherits it in turn.
+pub(crate) fn close(number: u32) {
+    // The standard streams stay: whoever opens a file next would get their number.
+    if let Ok(number @ 3..) = i32::try_from(number) {
+        // It was open; if not, there is nothing to close.
+        let _ = nix::unistd::close(number);
+    }
+}
+
 /// The first line that file descriptor `number` gives: what follows it is left there.
 pub(crate) fn passphrase_from_fd(number: u32) -> Outcome<SecretString> {
     let closed = |_| {

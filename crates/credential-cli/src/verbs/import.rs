@@ -170,7 +170,7 @@ fn check(args: &Import, input: &Input, output: &Output) -> Outcome {
 }
 
 /// A whole text file, or standard input.
-fn read(path: &Path, max: usize) -> Outcome<Zeroizing<String>> {
+pub(super) fn read(path: &Path, max: usize) -> Outcome<Zeroizing<String>> {
     let shown = Shown(path);
     let unreadable = |flaw: io::Error| match flaw.kind() {
         io::ErrorKind::NotFound => Failure::not_found(

@@ -8,7 +8,7 @@ pub(crate) mod import;
 mod init;
 mod key;
 mod read;
-mod run;
+pub(crate) mod run;
 mod view;
 
 use nebula_credential::{CredentialError, CredentialName};
@@ -26,6 +26,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Init => return init::run(&settings()?, output).await,
         Verb::Import(args) => return import::run(args, &settings()?, output).await,
         Verb::Doctor => return doctor::run(&settings()?, output).await,
+        Verb::Run(args) => return run::run(args, &settings()?).await,
         Verb::Types(args) => return about::types(args, output),
         Verb::Completions(args) => return about::completions(args, output),
         Verb::Man(args) => return about::man(args, output),
@@ -45,10 +46,10 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Delete(args) => change::delete(&session, args, output).await,
         Verb::Restore(args) => change::restore(&session, args, output).await,
         Verb::Purge(args) => change::purge(&session, args, output).await,
-        Verb::Run(args) => run::run(session, args).await,
         Verb::Key(verb) => key::run(&session, verb, &settings, output).await,
         Verb::Init
         | Verb::Import(_)
+        | Verb::Run(_)
         | Verb::Doctor
         | Verb::Types(_)
         | Verb::Completions(_)
