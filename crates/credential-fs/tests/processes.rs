@@ -92,18 +92,22 @@ fn a_lock_excludes_other_processes_and_dies_with_its_holder() {
 fn a_lock_excludes_other_threads_and_survives_the_removal_of_its_file() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = PrivateDir::create(scratch.path().join("store")).unwrap();
-    let held = FileLock::lock(&dir, "lock").unwrap();
-    assert!(FileLock::try_lock(&dir, "lock").unwrap().is_none());
-    thread::scope(|scope| {
-        let waiter = scope.spawn(|| FileLock::lock(&dir, "lock").unwrap());
-        thread::sleep(Duration::from_millis(50));
-        // The waiter now waits on a file that is no longer the lock's.
-        fs::remove_file(dir.path().join("lock")).unwrap();
-        drop(held);
-        let lock = waiter.join().unwrap();
-        assert!(FileLock::try_lock(&dir, "lock").unwrap().is_none(), "two holders");
-        drop(lock);
-    });
+    // A waiter that sleeps, one that sleeps after it has looked in vain, and one that looks all the time.
+    for spin in [Duration::ZERO, Duration::from_millis(1), Duration::from_secs(60)] {
+        let held = FileLock::lock(&dir, "lock").unwrap();
+        assert!(FileLock::try_lock(&dir, "lock").unwrap().is_none());
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| FileLock::lock_spinning(&dir, "lock", spin).unwrap());
+            thread::sleep(Duration::from_millis(50));
+            assert!(!waiter.is_finished(), "the lock did not wait");
+            // The waiter now waits on a file that is no longer the lock's.
+            fs::remove_file(dir.path().join("lock")).unwrap();
+            drop(held);
+            let lock = waiter.join().unwrap();
+            assert!(FileLock::try_lock(&dir, "lock").unwrap().is_none(), "two holders");
+            drop(lock);
+        });
+    }
 }
 
 /// Content number `n`: its length and every word follow from `n`.
