@@ -378,7 +378,7 @@ pub(crate) mod parse {
         let Some((key, value)) = text.split_once('=') else {
             return Err("a tag is a key and a value; write KEY=VALUE".to_owned());
         };
-        if names_a_secret(key) {
+        if holds_a_secret(key) {
             return Err(
                 "this tag is named like a secret, and tags are not encrypted; give secrets on standard input"
                     .to_owned(),
@@ -406,25 +406,35 @@ pub(crate) mod parse {
             .ok_or_else(refused)
     }
 
-    /// Whether a key or an option is named like something that must not stand in an argument.
-    pub(crate) fn names_a_secret(key: &str) -> bool {
-        const WORDS: &[&str] = &[
-            "password",
-            "passwd",
-            "passphrase",
-            "secret",
-            "token",
-            "apikey",
-            "accesskey",
-            "privatekey",
-            "credential",
-        ];
-        let plain: String = key
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .map(|c| c.to_ascii_lowercase())
-            .collect();
-        WORDS.iter().any(|word| plain.contains(word))
-            || matches!(plain.as_str(), "key" | "pass" | "pwd" | "pw" | "value")
+    /// Words for what must not stand in an argument.
+    const SECRETS: &[&str] = &[
+        "password",
+        "passwd",
+        "passphrase",
+        "secret",
+        "token",
+        "key",
+        "apikey",
+        "pass",
+        "pwd",
+        "pw",
+        "value",
+    ];
+
+    /// Whether an option is named like a secret.
+    pub(crate) fn names_a_secret(option: &str) -> bool {
+        words(option).any(|word| SECRETS.contains(&word.as_str()))
+    }
+
+    /// Whether the value of a tag would be a secret: `api-key` is, and `token-type` is not.
+    fn holds_a_secret(key: &str) -> bool {
+        words(key)
+            .last()
+            .is_some_and(|word| SECRETS.contains(&word.as_str()))
+    }
+
+    fn words(text: &str) -> impl Iterator<Item = String> {
+        let parts = text.split(|c: char| !c.is_ascii_alphanumeric());
+        parts.filter(|part| !part.is_empty()).map(str::to_ascii_lowercase)
     }
 }

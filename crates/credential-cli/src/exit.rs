@@ -142,3 +142,47 @@ impl From<CredentialError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nebula_credential::CredentialError;
+
+    use super::{Exit, Failure};
+
+    #[test]
+    fn each_class_of_errors_has_its_exit_code() {
+        use nebula_credential::CredentialError as E;
+        let table = [
+            (E::validation("x"), Exit::Usage),
+            (E::invalid_name("x"), Exit::Usage),
+            (E::limit("x", 1, 2), Exit::Usage),
+            (E::not_found("x"), Exit::NotFound),
+            (E::already_exists("x"), Exit::Conflict),
+            (E::expired("x"), Exit::Other),
+            (E::type_mismatch("x"), Exit::Other),
+            (E::invalid_state("x"), Exit::Other),
+            (E::access_denied("x"), Exit::Denied),
+            (E::insecure_storage("x"), Exit::Denied),
+            (E::unlock_failed("x"), Exit::Locked),
+            (E::key_not_found("x"), Exit::Locked),
+            (E::Tampered, Exit::Damaged),
+            (E::unsupported_format("x"), Exit::Damaged),
+            (E::storage("x"), Exit::Other),
+            (E::outcome_unknown("x"), Exit::Other),
+            (E::unavailable("x"), Exit::Unavailable),
+            (E::deadline_exceeded("x"), Exit::Unavailable),
+        ];
+        for (error, exit) in table {
+            let kind = error.kind().as_str();
+            let failure = Failure::from(error);
+            assert_eq!((failure.exit, failure.kind), (exit, kind));
+        }
+    }
+
+    #[test]
+    fn the_remedy_of_the_library_becomes_the_help() {
+        let failure = Failure::from(CredentialError::validation("a is empty; paste it; twice"));
+        assert_eq!(failure.message, "invalid credential: a is empty");
+        assert_eq!(failure.help.as_deref(), Some("paste it; twice"));
+    }
+}

@@ -107,22 +107,23 @@ impl Output {
         paint(self.color, "1", text)
     }
 
-    /// Tells a person something that is not the answer.
+    /// Tells something that is not the answer.
     pub(crate) fn note(&self, text: impl AsRef<str>) {
-        complain(&format!(
-            "{} {}\n",
-            paint(self.color_errors, "36", "note:"),
-            text.as_ref()
-        ));
+        self.tell("note", "36", text.as_ref());
     }
 
-    /// Tells a person of a danger.
+    /// Tells of a danger.
     pub(crate) fn warn(&self, text: impl AsRef<str>) {
-        complain(&format!(
-            "{} {}\n",
-            paint(self.color_errors, "33", "warning:"),
-            text.as_ref()
-        ));
+        self.tell("warning", "33", text.as_ref());
+    }
+
+    fn tell(&self, what: &str, color: &str, text: &str) {
+        if self.json {
+            complain(&format!("{}\n", serde_json::json!({ what: text })));
+        } else {
+            let what = paint(self.color_errors, color, &format!("{what}:"));
+            complain(&format!("{what} {text}\n"));
+        }
     }
 
     /// Reports why the run failed.

@@ -1,9 +1,14 @@
 //! From settings to an open store: nothing is made here but by `init`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nebula_credential::crypto::{KeyFile, Passphrase, PassphraseAndKeyFile, Protector};
-use nebula_credential::{CredentialError, CredentialManager, ErrorKind, Keys, LocalStorage};
+use nebula_credential::{
+    CredentialError, CredentialManager, CredentialName, CredentialRef, ErrorKind, Get, Keys, List,
+    LocalStorage, OpContext, Principal, RecordHead, Scope, SecretStore as _, Selector, SystemClock, TenantId,
+    VersionHead,
+};
 
 use crate::exit::{Failure, Outcome};
 use crate::input;
@@ -11,7 +16,7 @@ use crate::output::Output;
 use crate::settings::{PassphraseFrom, Settings, Unlock};
 
 /// The file of the local store's directory that every store has.
-const DATABASE: &str = "store.db";
+pub(crate) const DATABASE: &str = "store.db";
 /// The file that holds the key ring.
 pub(crate) const KEY_RING: &str = "keyring";
 
@@ -19,16 +24,14 @@ pub(crate) const KEY_RING: &str = "keyring";
 pub(crate) struct Session {
     pub(crate) manager: CredentialManager,
     pub(crate) storage: LocalStorage,
+    pub(crate) register: Register,
 }
 
 impl Session {
     /// Opens the store that the settings name, and unlocks it.
     pub(crate) async fn open(settings: &Settings) -> Outcome<Self> {
-        let storage = LocalStorage::existing(&settings.store);
-        storage
-            .open()
-            .await
-            .map_err(|error| absent(&settings.store, error))?;
+        let register = Register::open(settings).await?;
+        let storage = register.storage.clone();
         if is_missing(&settings.store.join(KEY_RING)) {
             return Err(Failure::locked(
                 format!("there is no key ring in {}", settings.store.display()),
@@ -38,8 +41,78 @@ impl Session {
         let protector = protector(&settings.unlock)?;
         let manager = manager(settings, storage.clone(), Keys::protector(protector));
         manager.open().await?;
-        Ok(Self { manager, storage })
+        Ok(Self {
+            manager,
+            storage,
+            register,
+        })
     }
+}
+
+/// What a store tells without a key, of one tenant and scope: nobody is asked for a passphrase to see names.
+pub(crate) struct Register {
+    storage: LocalStorage,
+    tenant: TenantId,
+    scope: Scope,
+}
+
+impl Register {
+    /// Opens the store that the settings name.
+    pub(crate) async fn open(settings: &Settings) -> Outcome<Self> {
+        let storage = LocalStorage::existing(&settings.store);
+        storage
+            .open()
+            .await
+            .map_err(|error| absent(&settings.store, error))?;
+        Ok(Self {
+            storage,
+            tenant: settings.tenant.clone(),
+            scope: settings.scope.clone(),
+        })
+    }
+
+    /// The query for everything there is.
+    pub(crate) fn query(&self) -> List {
+        List {
+            scope: Some(self.scope.clone()),
+            ..List::of(self.tenant.clone())
+        }
+    }
+
+    /// All that `query` finds.
+    pub(crate) async fn list(&self, mut query: List) -> Result<Vec<RecordHead>, CredentialError> {
+        let mut found = Vec::new();
+        loop {
+            let page = self.storage.list(&context(), query.clone()).await?;
+            found.extend(page.items);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// What is known of a credential, deleted or not.
+    pub(crate) async fn head(&self, name: &CredentialName) -> Result<RecordHead, CredentialError> {
+        let get = Get {
+            id: self.id(name),
+            version: Selector::Latest,
+        };
+        self.storage.head(&context(), get).await
+    }
+
+    /// What is known of its kept versions, newest first.
+    pub(crate) async fn versions(&self, name: &CredentialName) -> Result<Vec<VersionHead>, CredentialError> {
+        self.storage.versions(&context(), self.id(name)).await
+    }
+
+    fn id(&self, name: &CredentialName) -> CredentialRef {
+        CredentialRef::new(self.tenant.clone(), self.scope.clone(), name.clone())
+    }
+}
+
+fn context() -> OpContext {
+    OpContext::new(Principal::Process, Arc::new(SystemClock))
 }
 
 pub(crate) fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> CredentialManager {
@@ -74,7 +147,7 @@ pub(crate) fn is_missing(path: &Path) -> bool {
 }
 
 /// What opens a key ring that exists.
-fn protector(unlock: &Unlock) -> Outcome<Box<dyn Protector>> {
+pub(crate) fn protector(unlock: &Unlock) -> Outcome<Box<dyn Protector>> {
     match (&unlock.key_file, &unlock.passphrase) {
         (Some(path), None) if unlock.is_default && is_missing(path) => {
             if !input::is_interactive() {

@@ -97,6 +97,13 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
             )
         }
         Key::Remove(args) => {
+            let status = ring.ring().status();
+            if status.slots.iter().all(|slot| slot.id.get() != args.slot) {
+                return Err(Failure::not_found(
+                    format!("the key ring has no slot {}", args.slot),
+                    "`ncred key list` shows those there are",
+                ));
+            }
             ring.update(|draft| draft.remove_slot(SlotId::new(args.slot)))?;
             if !output.is_json() {
                 output.note(

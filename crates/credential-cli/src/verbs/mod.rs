@@ -18,13 +18,17 @@ use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::suggest;
-use crate::unlock::Session;
+use crate::unlock::{Register, Session};
 
 /// Does what was asked. Settings are settled only for verbs that need a store.
 pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, output: &Output) -> Outcome {
     match verb {
         Verb::Init => return init::run(&settings()?, output).await,
         Verb::Import(args) => return import::run(args, &settings()?, output).await,
+        Verb::List(args) => return read::list(&Register::open(&settings()?).await?, args, output).await,
+        Verb::Versions(args) => {
+            return read::versions(&Register::open(&settings()?).await?, args, output).await;
+        }
         Verb::Doctor => return doctor::run(&settings()?, output).await,
         Verb::Run(args) => return run::run(args, &settings()?).await,
         Verb::Types(args) => return about::types(args, output),
@@ -37,8 +41,6 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
     match verb {
         Verb::Put(args) => change::put(&session, args, output).await,
         Verb::Get(args) => read::get(&session, args, output).await,
-        Verb::List(args) => read::list(&session, args, output).await,
-        Verb::Versions(args) => read::versions(&session, args, output).await,
         Verb::Rotate(args) => change::rotate(&session, args, output).await,
         Verb::Edit(args) => edit::run(&session, args, output).await,
         Verb::Rollback(args) => change::rollback(&session, args, output).await,
@@ -50,6 +52,8 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Init
         | Verb::Import(_)
         | Verb::Run(_)
+        | Verb::List(_)
+        | Verb::Versions(_)
         | Verb::Doctor
         | Verb::Types(_)
         | Verb::Completions(_)
@@ -59,18 +63,22 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
 
 /// The failure of an operation on `name`; if there is no such credential, with the one that was probably meant.
 async fn explain(session: &Session, name: &CredentialName, error: CredentialError) -> Failure {
+    suggest(&session.register, name, error).await
+}
+
+async fn suggest(register: &Register, name: &CredentialName, error: CredentialError) -> Failure {
     let is_absent = matches!(error, CredentialError::NotFound(_));
     let failure = Failure::from(error);
     if !is_absent {
         return failure;
     }
-    if let Ok(known) = session.manager.metadata(name).await
+    if let Ok(known) = register.head(name).await
         && known.deleted_at.is_some()
     {
         return failure.with_help(format!("it was deleted; `ncred restore {name}` brings it back"));
     }
-    let names = session.manager.list().await.unwrap_or_default();
-    match suggest::nearest(name.as_str(), names.iter().map(CredentialName::as_str)) {
+    let known = register.list(register.query()).await.unwrap_or_default();
+    match suggest::nearest(name.as_str(), known.iter().map(|head| head.id.name().as_str())) {
         Some(near) => failure.with_help(format!(
             "did you mean {near:?}? `ncred list` shows the names that exist"
         )),

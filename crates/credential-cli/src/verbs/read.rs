@@ -1,16 +1,16 @@
 use std::io::{self, IsTerminal as _};
 
 use chrono::{DateTime, Utc};
-use nebula_credential::{Clock as _, Phase, RecordHead, SystemClock, Tags};
+use nebula_credential::{Clock as _, Phase, RecordHead, SystemClock, Tags, VersionHead};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::explain;
 use super::view::{Metadata, Version, short};
+use super::{explain, suggest};
 use crate::args::{Get, List, Named};
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
-use crate::unlock::Session;
+use crate::unlock::{Register, Session};
 use crate::value::{Shown, Visible};
 
 #[derive(Serialize)]
@@ -115,9 +115,9 @@ pub(super) fn usable(head: &RecordHead, now: DateTime<Utc>) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn list(session: &Session, args: &List, output: &Output) -> Outcome {
+pub(super) async fn list(register: &Register, args: &List, output: &Output) -> Outcome {
     let now = SystemClock.now();
-    let mut query = session.manager.list_query();
+    let mut query = register.query();
     query.prefix.clone_from(&args.prefix);
     query.tags = Tags::from_pairs(
         args.tags
@@ -126,15 +126,8 @@ pub(super) async fn list(session: &Session, args: &List, output: &Output) -> Out
     )?;
     query.include_deleted = args.deleted;
     query.expires_before = args.expiring.and_then(|within| now.checked_add_signed(within));
-    let mut found = Vec::new();
-    loop {
-        let page = session.manager.list_page(query.clone()).await?;
-        found.extend(page.items.iter().map(|head| Metadata::of_head(head, now)));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => break,
-        }
-    }
+    let found = register.list(query).await?;
+    let found: Vec<Metadata> = found.iter().map(|head| Metadata::of_head(head, now)).collect();
     if output.is_json() {
         return output.value(&found);
     }
@@ -148,11 +141,7 @@ pub(super) async fn list(session: &Session, args: &List, output: &Output) -> Out
             known.credential_type.clone(),
             known.version.to_string(),
             known.standing().to_owned(),
-            known
-                .expires_at
-                .as_deref()
-                .map(short)
-                .unwrap_or_else(|| "-".to_owned()),
+            known.expires_at.as_deref().map_or_else(|| "-".to_owned(), short),
             known.tag_list(),
         ]
     };
@@ -160,12 +149,19 @@ pub(super) async fn list(session: &Session, args: &List, output: &Output) -> Out
     output.table(&["NAME", "TYPE", "VERSION", "STATE", "EXPIRES", "TAGS"], &rows)
 }
 
-pub(super) async fn versions(session: &Session, args: &Named, output: &Output) -> Outcome {
-    let found = match session.manager.versions(&args.name).await {
+pub(super) async fn versions(register: &Register, args: &Named, output: &Output) -> Outcome {
+    let now = SystemClock.now();
+    let found = match register.versions(&args.name).await {
         Ok(found) => found,
-        Err(error) => return Err(explain(session, &args.name, error).await),
+        Err(error) => return Err(suggest(register, &args.name, error).await),
     };
-    let found: Vec<Version> = found.into_iter().map(Version::from).collect();
+    let phase = register.head(&args.name).await?.phase;
+    // The first is the current one; those before it are in their grace period.
+    let describe = |(at, version): (usize, &VersionHead)| match at {
+        0 => Version::new(version, true, phase, now),
+        _ => Version::new(version, false, Phase::GracePeriod, now),
+    };
+    let found: Vec<Version> = found.iter().enumerate().map(describe).collect();
     if output.is_json() {
         return output.value(&found);
     }
@@ -175,11 +171,7 @@ pub(super) async fn versions(session: &Session, args: &Named, output: &Output) -
             if known.current { "current" } else { "kept" }.to_owned(),
             known.phase.to_owned(),
             short(&known.created_at),
-            known
-                .expires_at
-                .as_deref()
-                .map(short)
-                .unwrap_or_else(|| "-".to_owned()),
+            known.expires_at.as_deref().map_or_else(|| "-".to_owned(), short),
         ]
     };
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use nebula_credential::{CredentialMetadata, CredentialVersion, Phase, RecordHead};
+use nebula_credential::{CredentialMetadata, Phase, RecordHead, VersionHead};
 use serde::Serialize;
 
 /// A credential, without its value.
@@ -25,14 +25,8 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// A credential past its expiry is expired, whatever was stored.
     pub(super) fn of_head(head: &RecordHead, now: DateTime<Utc>) -> Self {
-        let is_past = head.version.expires_at.is_some_and(|end| end <= now);
-        let phase = if is_past && head.phase.is_usable() {
-            Phase::Expired
-        } else {
-            head.phase
-        };
+        let phase = phase_at(head.phase, &head.version, now);
         Self {
             tenant: head.id.tenant().to_string(),
             scope: head.id.scope().to_string(),
@@ -103,16 +97,26 @@ pub(super) struct Version {
     pub(super) expires_at: Option<String>,
 }
 
-impl From<CredentialVersion> for Version {
-    fn from(known: CredentialVersion) -> Self {
+impl Version {
+    pub(super) fn new(known: &VersionHead, current: bool, phase: Phase, now: DateTime<Utc>) -> Self {
         Self {
             version: known.version.get(),
-            current: known.current,
-            phase: known.phase.as_str(),
-            credential_type: known.credential_type,
+            current,
+            phase: phase_at(phase, known, now).as_str(),
+            credential_type: known.credential_type.to_string(),
             created_at: time(known.created_at),
             expires_at: known.expires_at.map(time),
         }
+    }
+}
+
+/// What is past its expiry is expired, whatever was stored.
+fn phase_at(stored: Phase, version: &VersionHead, now: DateTime<Utc>) -> Phase {
+    let is_past = version.expires_at.is_some_and(|end| end <= now);
+    if is_past && stored.is_usable() {
+        Phase::Expired
+    } else {
+        stored
     }
 }
 

@@ -13,7 +13,7 @@ fn a_passphrase_file_opens_a_store_and_another_does_not() {
         place.json(&["list", "--passphrase-file", text(&right)]),
         serde_json::json!([])
     );
-    let refused = place.run(&["list", "--passphrase-file", text(&wrong)], "");
+    let refused = place.run(&["key", "list", "--passphrase-file", text(&wrong)], "");
     assert_eq!(refused.code, 5, "{refused:?}");
     assert!(!place.key_path().exists());
 
@@ -34,8 +34,8 @@ fn a_passphrase_and_a_key_file_are_both_needed() {
         place.json(&[&["init"], &both[..]].concat())["unlocked_by"],
         "passphrase and key file"
     );
-    place.ok(&[&["list"], &both[..]].concat());
-    assert_eq!(place.run(&["list", "--key-file", text(&key)], "").code, 5);
+    place.ok(&[&["key", "list"], &both[..]].concat());
+    assert_eq!(place.run(&["key", "list", "--key-file", text(&key)], "").code, 5);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn slots_are_added_and_removed() {
     assert_eq!(place.ok(&with_second), SECRET);
 
     place.ok(&["key", "remove", "1", "--key-file", text(&second)]);
-    assert_eq!(place.run(&["list"], "").code, 5);
+    assert_eq!(place.run(&["get", "db"], "").code, 5);
     assert_eq!(place.ok(&with_second), SECRET);
     let last = place.run(&["key", "remove", "2", "--key-file", text(&second)], "");
     assert_eq!(last.code, 1, "{last:?}");

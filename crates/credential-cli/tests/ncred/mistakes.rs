@@ -31,7 +31,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         what: "a key file that is not there",
-        args: &["list", "--key-file", "no-such-key"],
+        args: &["key", "list", "--key-file", "no-such-key"],
         stdin: "",
         code: 5,
         kind: "key",
@@ -39,7 +39,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         what: "a passphrase file that is not there",
-        args: &["list", "--passphrase-file", "no-such-file"],
+        args: &["key", "list", "--passphrase-file", "no-such-file"],
         stdin: "",
         code: 5,
         kind: "key",
@@ -47,7 +47,7 @@ const MISTAKES: &[Mistake] = &[
     },
     Mistake {
         what: "a file descriptor that is not open",
-        args: &["list", "--passphrase-fd", "63"],
+        args: &["key", "list", "--passphrase-fd", "63"],
         stdin: "",
         code: 5,
         kind: "key",
@@ -264,9 +264,9 @@ const MISTAKES: &[Mistake] = &[
         what: "a slot that is not there",
         args: &["key", "remove", "9"],
         stdin: "",
-        code: 5,
-        kind: "key",
-        says: &["no slot 9"],
+        code: 3,
+        kind: "not_found",
+        says: &["no slot 9", "ncred key list"],
     },
     Mistake {
         what: "the last slot removed",
@@ -327,7 +327,7 @@ fn says(what: &str, told: &Answer, expected: &[&str]) {
 fn no_key_named_and_none_in_its_place() {
     let place = Place::with_db();
     std::fs::remove_file(place.key_path()).unwrap();
-    let told = place.run(&["list"], "");
+    let told = place.run(&["get", "db"], "");
     assert_eq!(told.code, 5, "{told:?}");
     says(
         "no key",
@@ -358,7 +358,7 @@ fn a_passphrase_file_open_to_others_is_refused() {
     let place = Place::with_db();
     let open = place.file("passphrase", "x");
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let told = place.run(&["list", "--passphrase-file", text(&open)], "");
+    let told = place.run(&["get", "db", "--passphrase-file", text(&open)], "");
     assert_eq!(told.code, 4, "{told:?}");
     says("open passphrase file", &told, &["chmod"]);
 }

@@ -304,3 +304,32 @@ fn a_reader_that_goes_away_is_no_failure() {
         (Some(0), &b""[..])
     );
 }
+
+#[test]
+fn names_and_versions_are_seen_without_a_key() {
+    let place = Place::with_db();
+    std::fs::remove_file(place.key_path()).unwrap();
+    assert_eq!(place.json(&["list"])[0]["name"], "db");
+    assert_eq!(place.json(&["versions", "db"])[0]["version"], 1);
+    assert_eq!(place.run(&["get", "db"], "").code, 5);
+}
+
+#[test]
+fn the_environment_names_what_options_do_not() {
+    let place = Place::bare();
+    let run = |args: &[&str]| {
+        let mut command = place.command();
+        command
+            .env("NCRED_STORE", place.path("store"))
+            .env("NCRED_KEY_FILE", place.path("keys/store"))
+            .env("NCRED_TENANT", "acme")
+            .args(args);
+        crate::place::answer(command, r#"{"text":"t"}"#)
+    };
+    assert_eq!(run(&["init"]).code, 0);
+    assert_eq!(run(&["put", "x", "--type", "secret_text", "--json"]).code, 0);
+    assert!(run(&["list", "--json"]).out.contains("\"tenant\": \"acme\""));
+    assert_eq!(run(&["list", "--tenant", "other", "--json"]).out, "[]\n");
+    assert!(place.path("store/store.db").exists() && place.path("keys/store").exists());
+    assert!(!place.store_path().exists() && !place.key_path().exists());
+}
