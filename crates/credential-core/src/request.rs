@@ -404,6 +404,8 @@ pub struct ScanCursor {
 pub struct ScanPage<P> {
     /// The entries: one for each kept version.
     pub items: Vec<Record<P>>,
+    /// Versions among them that the store holds but cannot read. They count as entries and stop nothing.
+    pub damaged: Vec<ScanCursor>,
     /// Where the next page begins, if there is one.
     pub next: Option<ScanCursor>,
 }
@@ -422,7 +424,8 @@ impl<P> ScanPage<P> {
             id: record.head.id.clone(),
             version: record.head.version.version,
         });
-        Self { items, next }
+        let damaged = Vec::new();
+        Self { items, damaged, next }
     }
 }
 

@@ -85,11 +85,17 @@ impl KeyJob {
         loop {
             let page = scan(&self.store, &self.ctx, self.after.clone()).await?;
             let mut before = self.after.take();
+            for at in page.damaged {
+                report.scanned += 1;
+                report.fail(at, CredentialError::Tampered)?;
+            }
             for record in page.items {
                 let at = cursor_of(&record);
                 self.step(record, before.as_ref(), &mut report).await?;
                 before = Some(at);
             }
+            // Behind what could not be read as well.
+            let before = page.next.clone().or(before);
             progress(&Progress {
                 scanned: report.scanned,
                 rewritten: report.rewritten,
@@ -248,6 +254,7 @@ impl EpochUse {
         let mut after = None;
         loop {
             let page = scan(store, ctx, after).await?;
+            found.unreadable += page.damaged.len() as u64;
             for record in &page.items {
                 match sealer.epoch_of(&record.payload) {
                     Ok(Some(epoch)) => *found.counts.entry(epoch).or_default() += 1,

@@ -323,3 +323,41 @@ async fn a_redacted_value_is_not_stored() {
     refused(&error, ErrorKind::InvalidInput, "real value");
     assert_eq!(read(&manager).await.unwrap(), "hello");
 }
+
+#[tokio::test]
+async fn what_is_revoked_stays_revoked() {
+    use nebula_credential::{CredentialRef, OpContext, Phase, Precondition, SecretStore as _, Update};
+
+    let directory = with_a_note(key_file).await;
+    let manager = manager(directory.path(), key_file(&directory));
+    manager.rotate("note", note("second")).await.unwrap();
+    let update = Update {
+        id: CredentialRef::new(
+            "default".parse().unwrap(),
+            "global".parse().unwrap(),
+            "note".parse().unwrap(),
+        ),
+        tags: None,
+        phase: Some(Phase::Revoked),
+        precondition: Precondition::None,
+    };
+    let store = LocalStorage::existing(directory.path().join("secrets"));
+    store.update(&OpContext::default(), update).await.unwrap();
+
+    refused(
+        &read(&manager).await.unwrap_err(),
+        ErrorKind::InvalidState,
+        "store a new value",
+    );
+    for error in [
+        manager.store("note", note("third")).await.unwrap_err(),
+        manager.rotate("note", note("third")).await.unwrap_err(),
+        manager.rollback("note").await.unwrap_err(),
+    ] {
+        refused(&error, ErrorKind::InvalidState, "store a new credential");
+    }
+    assert_eq!(
+        manager.metadata("note").await.unwrap().state,
+        CredentialState::Revoked
+    );
+}

@@ -303,7 +303,8 @@ impl CredentialManager {
     }
 }
 
-/// A rotation needs something to rotate, and a name does not change its type while it is in use.
+/// A rotation needs something to rotate, a name does not change its type while it is in use, and what is revoked stays
+/// so.
 fn check_target(
     live: Option<&RecordHead>,
     id: &CredentialRef,
@@ -319,6 +320,7 @@ fn check_target(
                 head.version.credential_type
             )))
         }
+        Some(head) if head.phase == Phase::Revoked => head.phase.become_phase(Phase::Active).map(drop),
         _ => Ok(()),
     }
 }

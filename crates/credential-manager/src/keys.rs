@@ -277,7 +277,10 @@ async fn holds_records(
     let ctx = OpContext::new(Principal::Process, Arc::clone(clock));
     Ok(match store.clone().oneshot(Request { ctx, op }).await? {
         Response::Page(page) => !page.items.is_empty(),
-        answer => !answer.into_scanned()?.items.is_empty(),
+        answer => {
+            let page = answer.into_scanned()?;
+            !(page.items.is_empty() && page.damaged.is_empty())
+        }
     })
 }
 

@@ -42,7 +42,7 @@ impl CredentialManager {
         }
         if !head.phase.is_usable() && head.phase != Phase::Expired {
             return Err(CredentialError::invalid_state(format!(
-                "{} is {}; store a new value",
+                "{} is {}; store a new value under another name",
                 head.id.name(),
                 head.phase
             )));

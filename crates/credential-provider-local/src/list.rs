@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row, params};
 
 use crate::error::Fault;
 use crate::read::sql;
-use crate::row::{HEAD_COLUMNS, JOINED, RECORD, micros, record_head};
+use crate::row::{HEAD_COLUMNS, JOINED, RECORD, VERSION_COLUMN, micros, number, record_head};
 
 /// Rows one step looks at, below 100 µs of work.
 const STEP: usize = 128;
@@ -242,6 +242,7 @@ pub(crate) struct Scanning {
     page_size: usize,
     after: Option<ScanCursor>,
     items: Vec<Record<Sealed>>,
+    damaged: Vec<ScanCursor>,
     bytes: usize,
 }
 
@@ -251,6 +252,7 @@ impl Scanning {
             page_size: op.page_size(),
             after: op.after,
             items: Vec::new(),
+            damaged: Vec::new(),
             bytes: 0,
         }
     }
@@ -271,21 +273,24 @@ impl Scanning {
             let Some(row) = rows.next()? else {
                 return Ok(Step::Done(self.page(false)));
             };
-            if self.items.len() == self.page_size || self.bytes >= SCAN_BYTES {
+            if self.items.len() + self.damaged.len() == self.page_size || self.bytes >= SCAN_BYTES {
                 return Ok(Step::Done(self.page(true)));
             }
-            let record = Self::decode(row)?;
-            self.bytes += record.payload.as_envelope().map_or(0, <[u8]>::len);
-            self.after = Some(ScanCursor {
-                id: record.head.id.clone(),
-                version: record.head.version.version,
-            });
-            self.items.push(record);
+            let at = Self::place(row)?;
+            match Self::decode(row, at.id.clone()) {
+                Ok(record) => {
+                    self.bytes += record.payload.as_envelope().map_or(0, <[u8]>::len);
+                    self.items.push(record);
+                }
+                Err(_) => self.damaged.push(at.clone()),
+            }
+            self.after = Some(at);
         }
         Ok(Step::More)
     }
 
-    fn decode(row: &Row<'_>) -> Result<Record<Sealed>, Fault> {
+    /// Where a row stands. The scan cannot go on behind one that does not tell.
+    fn place(row: &Row<'_>) -> Result<ScanCursor, Fault> {
         let name = |at: usize| text_of(row, HEAD_COLUMNS + at);
         let (Ok(tenant), Ok(scope), Ok(name)) = (
             TenantId::new(name(0)?),
@@ -294,16 +299,24 @@ impl Scanning {
         ) else {
             return Err(Fault::damaged());
         };
+        Ok(ScanCursor {
+            id: CredentialRef::new(tenant, scope, name),
+            version: number(row.get(VERSION_COLUMN)?)?,
+        })
+    }
+
+    fn decode(row: &Row<'_>, id: CredentialRef) -> Result<Record<Sealed>, Fault> {
         let payload: std::sync::Arc<[u8]> = row.get(HEAD_COLUMNS + 3)?;
         Ok(Record {
             payload: Sealed::envelope(payload).map_err(|_| Fault::damaged())?,
-            head: record_head(row, CredentialRef::new(tenant, scope, name))?,
+            head: record_head(row, id)?,
         })
     }
 
     fn page(&mut self, more: bool) -> ScanPage<Sealed> {
         ScanPage {
             items: std::mem::take(&mut self.items),
+            damaged: std::mem::take(&mut self.damaged),
             next: self.after.take().filter(|_| more),
         }
     }

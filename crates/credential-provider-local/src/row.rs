@@ -37,7 +37,7 @@ impl RecordId {
 }
 
 /// The version number in a `version.id`.
-fn number(slot: i64) -> Result<Version, Fault> {
+pub(crate) fn number(slot: i64) -> Result<Version, Fault> {
     u32::try_from(slot & VERSION_MASK)
         .ok()
         .and_then(Version::new)
@@ -54,6 +54,8 @@ pub(crate) const JOINED: &str = "r.latest, r.phase, r.created_at, r.updated_at, 
 
 /// The number of columns [`record_head`] reads; others follow.
 pub(crate) const HEAD_COLUMNS: usize = 11;
+/// The one among them that holds the version.
+pub(crate) const VERSION_COLUMN: usize = 6;
 
 pub(crate) fn micros(time: DateTime<Utc>) -> i64 {
     time.timestamp_micros()
@@ -93,7 +95,7 @@ pub(crate) fn record_head(row: &Row<'_>, id: CredentialRef) -> Result<RecordHead
         updated_at: time(row.get(3)?)?,
         deleted_at: deleted_at.map(time).transpose()?,
         tags,
-        version: version_head(row, 6)?,
+        version: version_head(row, VERSION_COLUMN)?,
     })
 }
 

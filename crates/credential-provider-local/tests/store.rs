@@ -402,3 +402,44 @@ fn the_log_stays_bounded_while_others_read() {
     // 80 MB were written.
     assert!(longest < 40 << 20, "the log grew to {longest} bytes");
 }
+
+#[test]
+fn a_damaged_row_is_named_by_a_scan_and_stops_nothing() {
+    let (_dir, store) = scratch();
+    for name in ["a", "b", "c"] {
+        put(&store, name, 1, "value").unwrap();
+    }
+    let path = store.path().join("store.db");
+    drop(store);
+    let conn = rusqlite::Connection::open(&path).unwrap();
+    let damaged = conn
+        .execute(
+            "UPDATE version SET payload = x'00' WHERE id = \
+             (SELECT id << 32 | latest FROM record WHERE name = 'b')",
+            [],
+        )
+        .unwrap();
+    assert_eq!(damaged, 1);
+    drop(conn);
+
+    let store = LocalStorage::existing(path.parent().unwrap());
+    for limit in 1..=4 {
+        let (mut read, mut damaged, mut after) = (Vec::new(), Vec::new(), None);
+        loop {
+            let page = wait(store.scan(&OpContext::default(), Scan { after, limit })).unwrap();
+            assert!(page.items.len() + page.damaged.len() <= limit);
+            read.extend(
+                page.items
+                    .into_iter()
+                    .map(|record| record.head.id.name().to_string()),
+            );
+            damaged.extend(page.damaged.into_iter().map(|at| (at.id, at.version)));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(read, ["a", "c"]);
+        assert_eq!(damaged, [(id("b"), version(1))]);
+    }
+}

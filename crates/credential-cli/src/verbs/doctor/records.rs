@@ -8,8 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::ProgressBar;
 use nebula_credential::crypto::{Epoch, EpochState, Place, RingStatus, Sealer};
 use nebula_credential::{
-    CredentialError, OpContext, Plaintext, Principal, Record, RecordHead, Scan, Sealed, SecretStore as _,
-    SystemClock,
+    CredentialError, CredentialRef, OpContext, Plaintext, Principal, Record, RecordHead, Scan, Sealed,
+    SecretStore as _, SystemClock, Version,
 };
 
 use super::{Counts, Findings, Severity};
@@ -66,6 +66,10 @@ pub(super) async fn check(
             checked.versions += 1;
             examiner.examine(record, findings);
         }
+        for at in &page.damaged {
+            checked.versions += 1;
+            examiner.damage(&at.id, at.version, CredentialError::Tampered, findings);
+        }
         bar.set_position(checked.versions);
         bar.set_message(format!("{} versions", checked.versions));
         match page.next {
@@ -115,7 +119,7 @@ impl Examiner {
         };
         match self.sealer.open(place, &record.payload) {
             Ok(value) => shape(head, &value, findings),
-            Err(error) => self.damage(head, error, findings),
+            Err(error) => self.damage(&head.id, head.version.version, error, findings),
         }
         let is_ahead = head.version.created_at > self.now + AHEAD || head.updated_at > self.now + AHEAD;
         self.ahead += u64::from(is_ahead);
@@ -125,14 +129,20 @@ impl Examiner {
         }
     }
 
-    fn damage(&mut self, head: &RecordHead, error: CredentialError, findings: &mut Findings) {
+    fn damage(
+        &mut self,
+        id: &CredentialRef,
+        version: Version,
+        error: CredentialError,
+        findings: &mut Findings,
+    ) {
         self.damaged += 1;
         if self.damaged <= LISTED {
             let failure = crate::exit::Failure::from(error);
             findings.error(
                 Exit::Damaged,
                 "record.integrity",
-                format!("{} version {}", head.id, head.version.version),
+                format!("{id} version {version}"),
                 failure.message,
                 failure
                     .help
