@@ -186,7 +186,7 @@ fn profile(global: &Global, env: Env<'_>) -> Outcome<(Profile, Option<PathBuf>)>
         None => {
             let known: Vec<&str> = config.profiles.keys().map(String::as_str).collect();
             Err(Failure::usage(
-                format!("{} has no profile {name:?}", path.display()),
+                format!("{} has no such profile", path.display()),
                 match crate::suggest::nearest(&name, known.iter().copied()) {
                     Some(near) => format!("did you mean {near:?}?"),
                     None => format!("it has: {}", known.join(", ")),
