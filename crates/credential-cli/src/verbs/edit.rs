@@ -187,12 +187,8 @@ async fn rounds(
             return Err(flaw);
         }
         output.failure(&flaw);
-        let question = || input::ask("Edit again? [Y/n] ");
-        let answer = signals
-            .or(tokio::task::spawn_blocking(question))
-            .await?
-            .unwrap_or(Ok(None))?;
-        if answer.is_some_and(|answer| answer.to_ascii_lowercase().starts_with('n')) {
+        let answer = signals.or(tokio::task::spawn_blocking(wants_again)).await?;
+        if !answer.unwrap_or(false) {
             return Err(Failure {
                 exit: Exit::Usage,
                 ..Failure::state(
@@ -202,6 +198,15 @@ async fn rounds(
             });
         }
     }
+}
+
+/// Whether whoever sits there goes on. Who hangs up does not.
+fn wants_again() -> bool {
+    use std::io::{self, Write as _};
+    let mut answer = String::new();
+    let asked = io::stderr().write_all(b"Edit again? [Y/n] ");
+    let read = asked.and_then(|()| io::stdin().read_line(&mut answer));
+    read.is_ok_and(|count| count > 0) && !answer.trim_start().starts_with(['n', 'N'])
 }
 
 /// What the file holds now; `None` if that is what it held at first.

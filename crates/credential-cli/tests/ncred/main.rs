@@ -10,6 +10,7 @@
 
 mod about;
 mod doctor;
+mod edit;
 mod keys;
 mod mistakes;
 mod place;
