@@ -126,7 +126,7 @@ pub(crate) fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) ->
 }
 
 /// Tells a store that is not there from one that fails.
-fn absent(store: &Path, error: CredentialError) -> Failure {
+pub(crate) fn absent(store: &Path, error: CredentialError) -> Failure {
     if error.kind() == ErrorKind::Storage && is_missing(&store.join(DATABASE)) {
         return Failure::not_found(
             format!("there is no credential store in {}", store.display()),

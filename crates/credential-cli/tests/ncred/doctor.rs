@@ -100,7 +100,7 @@ const FAULTS: &[Fault] = &[
         what: "the key ring is lost",
         prepare: |place| fs::remove_file(place.store_path().join("keyring")).unwrap(),
         args: &[],
-        check: "store.open",
+        check: "key.ring",
         severity: "error",
         code: 5,
     },
@@ -108,7 +108,7 @@ const FAULTS: &[Fault] = &[
         what: "the key ring is damaged",
         prepare: |place| flip(&place.store_path().join("keyring"), |bytes| bytes.len() / 2),
         args: &[],
-        check: "store.open",
+        check: "key.ring",
         severity: "error",
         code: 6,
     },
@@ -116,7 +116,7 @@ const FAULTS: &[Fault] = &[
         what: "the key is lost",
         prepare: |place| fs::remove_file(place.key_path()).unwrap(),
         args: &[],
-        check: "store.open",
+        check: "key.unlock",
         severity: "error",
         code: 5,
     },
@@ -124,7 +124,7 @@ const FAULTS: &[Fault] = &[
         what: "the key is another store's",
         prepare: |place| copy(&Place::new().key_path(), &place.key_path()),
         args: &[],
-        check: "store.open",
+        check: "key.unlock",
         severity: "error",
         code: 5,
     },
@@ -145,7 +145,7 @@ const FAULTS: &[Fault] = &[
             flip(&place.store_path().join("store.db"), |bytes| {
                 let magic = b"\x89NBC\r\n";
                 let at = bytes.windows(magic.len()).position(|window| window == magic);
-                at.unwrap() + 100
+                at.unwrap() + 200
             });
         },
         args: &[],
@@ -191,6 +191,128 @@ const FAULTS: &[Fault] = &[
         severity: "info",
         code: 0,
     },
+    Fault {
+        what: "the directory is a link",
+        prepare: |place| symlink(place.store_path(), place.path("link")).unwrap(),
+        args: &["--store", "link"],
+        check: "files.link",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "the lock file is a pipe",
+        prepare: |place| {
+            let lock = place.store_path().join("writer.lock");
+            fs::remove_file(&lock).unwrap();
+            assert!(
+                place
+                    .wrapped("mkfifo")
+                    .args(["-m", "600"])
+                    .arg(&lock)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        },
+        args: &[],
+        check: "files.kind",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "others may swap the directory",
+        prepare: |place| {
+            fs::create_dir(place.path("open")).unwrap();
+            fs::rename(place.store_path(), place.path("open/store")).unwrap();
+            mode(&place.path("open"), 0o777);
+        },
+        args: &["--store", "open/store"],
+        check: "files.parents",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "a copy lies in the store",
+        prepare: |place| drop(place.file(".local/share/nebula-credential/store.db.bak", "")),
+        args: &[],
+        check: "files.stray",
+        severity: "warning",
+        code: 0,
+    },
+    Fault {
+        what: "the key lies below the data",
+        prepare: |place| {
+            fs::create_dir(place.store_path().join("keys")).unwrap();
+            mode(&place.store_path().join("keys"), 0o700);
+            copy(&place.key_path(), &place.store_path().join("keys/key"));
+        },
+        args: &["--key-file", ".local/share/nebula-credential/keys/key"],
+        check: "key.place",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
+        what: "an old copy of the key ring was put back",
+        prepare: |place| {
+            let ring = place.store_path().join("keyring");
+            copy(&ring, &place.path("old"));
+            place.ok(&["key", "rotate"]);
+            place.ok(&["key", "rewrap"]);
+            copy(&place.path("old"), &ring);
+        },
+        args: &[],
+        check: "record.key",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "the store was made by a newer program",
+        prepare: |place| sql(place, "PRAGMA user_version = 99"),
+        args: &[],
+        check: "store.open",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "a record was moved to another name",
+        prepare: |place| sql(place, "UPDATE record SET name = 'stolen'"),
+        args: &[],
+        check: "record.integrity",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "a value is no sealed value",
+        prepare: |place| sql(place, "UPDATE version SET payload = x'00'"),
+        args: &[],
+        check: "record.integrity",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "the expiry that lists show was altered",
+        prepare: |place| sql(place, "UPDATE record SET expires_at = 4102444800000000"),
+        args: &[],
+        check: "store.database",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "the value of a credential was taken out",
+        prepare: |place| sql(place, "DELETE FROM version"),
+        args: &[],
+        check: "store.database",
+        severity: "error",
+        code: 6,
+    },
+    Fault {
+        what: "a credential was changed in the future",
+        prepare: |place| sql(place, "UPDATE record SET updated_at = 4102444800000000"),
+        args: &[],
+        check: "system.clock",
+        severity: "warning",
+        code: 0,
+    },
 ];
 
 fn mode(path: &Path, mode: u32) {
@@ -199,6 +321,12 @@ fn mode(path: &Path, mode: u32) {
 
 fn copy(from: &Path, to: &Path) {
     fs::copy(from, to).unwrap();
+}
+
+/// What an intruder or a well-meaning hand does to the database.
+fn sql(place: &Place, statement: &str) {
+    let database = rusqlite::Connection::open(place.store_path().join("store.db")).unwrap();
+    database.execute_batch(statement).unwrap();
 }
 
 fn flip(path: &Path, at: impl Fn(&[u8]) -> usize) {
@@ -255,6 +383,17 @@ fn a_healthy_store_has_no_findings() {
         (&report["checked"]["credentials"], &report["checked"]["versions"]),
         (&2.into(), &3.into())
     );
+    assert_eq!(report["checked"]["opened"], 3);
+    assert_eq!(report["unchecked"], serde_json::json!([]));
+    for check in ["files.mode", "key.unlock", "record.integrity", "store.database"] {
+        assert!(
+            report["passed"].as_array().unwrap().contains(&check.into()),
+            "{check}"
+        );
+    }
+    assert_eq!(report["facts"]["slots"], serde_json::json!(["key file"]));
+    assert_eq!(report["facts"]["generation"], 4);
+    assert_eq!(report["facts"]["anchor"], Value::Null);
     let exposed = report["exposure"].as_array().unwrap();
     for name in ["store.db", "keyring", "key"] {
         assert!(
@@ -266,7 +405,14 @@ fn a_healthy_store_has_no_findings() {
     }
     let page = place.ok(&["doctor"]);
     assert!(page.starts_with("nothing found: "), "{page}");
-    assert!(page.contains("What a thief of each file learns"), "{page}");
+    for words in [
+        "What a thief of each file learns",
+        "one slot opens the key ring",
+        "there is no anchor",
+        "changed 4 times",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
 }
 
 #[test]
@@ -346,4 +492,165 @@ fn a_full_disk_is_named() {
         "error",
         "{report}"
     );
+}
+
+/// The names of the checks that could not be made.
+fn unchecked(report: &Value) -> Vec<&str> {
+    let unchecked = report["unchecked"].as_array().unwrap().iter();
+    unchecked.map(|entry| entry["check"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn without_a_key_everything_else_is_looked_at() {
+    let place = Place::with_db();
+    sql(
+        &place,
+        "UPDATE record SET expires_at = 1; UPDATE version SET expires_at = 1",
+    );
+    place.file(".local/share/nebula-credential/stray", "");
+    fs::remove_file(place.key_path()).unwrap();
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 5, "{told:?}");
+    for check in ["key.unlock", "record.expired", "files.stray"] {
+        assert!(finding(&report, check).is_some(), "{check}: {report}");
+    }
+    assert_eq!(
+        (&report["checked"]["versions"], &report["checked"]["opened"]),
+        (&1.into(), &0.into())
+    );
+    let unchecked = unchecked(&report);
+    for check in ["key.age", "record.integrity", "record.key"] {
+        assert!(unchecked.contains(&check), "{check}: {report}");
+    }
+    let page = place.run(&["doctor"], "").out;
+    assert!(page.contains("not checked [record.integrity]"), "{page}");
+}
+
+#[test]
+fn without_a_key_ring_a_damaged_key_file_is_still_named() {
+    let place = Place::with_db();
+    fs::remove_file(place.store_path().join("keyring")).unwrap();
+    flip(&place.key_path(), |_| 20);
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 6, "{told:?}");
+    for check in ["key.ring", "key.unlock"] {
+        assert!(finding(&report, check).is_some(), "{check}: {report}");
+    }
+}
+
+#[test]
+fn a_store_that_is_refused_still_has_its_key_ring_opened() {
+    let place = Place::with_db();
+    mode(&place.store_path(), 0o755);
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 4, "{told:?}");
+    assert_eq!(report["facts"]["slots"], serde_json::json!(["key file"]));
+    assert!(unchecked(&report).contains(&"record.integrity"), "{report}");
+}
+
+#[test]
+fn one_damaged_row_does_not_hide_the_others() {
+    let place = Place::new();
+    for name in ["a", "b", "c", "d"] {
+        place.store(name);
+        place.store(name);
+    }
+    place.ok(&["delete", "c"]);
+    let row = |name, version| {
+        format!(
+            "UPDATE version SET payload = x'00' WHERE id = (SELECT id << 32 | {version} FROM record WHERE name = '{name}');"
+        )
+    };
+    sql(&place, &[row("a", 1), row("b", 2), row("c", 1)].concat());
+    sql(&place, "UPDATE record SET name = 'e' WHERE name = 'd'");
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 6, "{told:?}");
+    let findings = report["findings"].as_array().unwrap().iter();
+    let mut named: Vec<_> = findings.map(|found| found["subject"].as_str().unwrap()).collect();
+    named.sort_unstable();
+    let expected = [
+        "default:global:a version 1",
+        "default:global:b version 2",
+        "default:global:c version 1",
+        "default:global:e version 1",
+        "default:global:e version 2",
+    ];
+    assert_eq!(named, expected, "{report}");
+    assert_eq!(report["checked"]["opened"], 3);
+}
+
+#[test]
+fn more_versions_than_usual_are_told() {
+    use nebula_credential::types::SecretTextCredential;
+    use nebula_credential::{CredentialManager, Keys, LocalStorage};
+    let place = Place::with_db();
+    let manager = CredentialManager::builder()
+        .storage(LocalStorage::existing(place.store_path()))
+        .keys(Keys::key_file(place.key_path()))
+        .keep_versions(20)
+        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for number in 0..11 {
+            let value = SecretTextCredential {
+                text: format!("t{number}").into(),
+            };
+            manager.store("many", value).await.unwrap();
+        }
+    });
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let found = finding(&report, "record.versions").unwrap();
+    assert_eq!(
+        (&found["severity"], &found["subject"]),
+        (&"info".into(), &"default:global:many".into())
+    );
+}
+
+#[test]
+fn nothing_is_changed() {
+    let place = Place::with_db();
+    place.file(".local/share/nebula-credential/.keyring.tmp", "left over");
+    let state = || {
+        let mut files: Vec<_> = fs::read_dir(place.store_path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            // SQLite's own index of the log, made anew by whoever opens the store.
+            .filter(|path| !path.ends_with("store.db-shm"))
+            .map(|path| {
+                let modified = path.metadata().unwrap().modified().unwrap();
+                (fs::read(&path).unwrap(), modified, path)
+            })
+            .filter(|(content, ..)| !content.is_empty())
+            .collect();
+        files.sort_by(|a, b| a.2.cmp(&b.2));
+        files
+    };
+    let before = state();
+    place.run(&["doctor"], "");
+    assert!(before == state());
+}
+
+#[test]
+fn a_read_only_store_is_named() {
+    let place = Place::with_db();
+    let script = format!(
+        "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec {1} doctor --json",
+        text(&place.store_path()),
+        env!("CARGO_BIN_EXE_ncred")
+    );
+    let mut command = place.wrapped("unshare");
+    command.args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]);
+    if command.status().map_or(true, |status| !status.success()) {
+        return skip(
+            "a_read_only_store_is_named",
+            "this system makes no user namespaces with mounts",
+        );
+    }
+    let mut command = place.wrapped("unshare");
+    command.args(["-rm", "sh", "-c", &script]);
+    let told = answer(command, "");
+    let report: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(finding(&report, "store.read_only").is_some(), "{report}");
 }

@@ -1,5 +1,6 @@
 //! Owners and modes, and what each file gives away.
 
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -14,6 +15,9 @@ const DATABASE: &str =
 const RING: &str = "how many ways there are to open it and of which kind; with a copy of the store, a passphrase can be \
                     guessed at the pace of Argon2id, and a key file cannot";
 const KEY_FILE: &str = "nothing by itself; everything, together with a copy of the store";
+const PASSPHRASE: &str = "the passphrase; everything, together with a copy of the store";
+const SHARED: &str = "how much was written lately";
+const LOCK: &str = "nothing: only its lock is used";
 const CONFIG: &str = "where the stores and what unlocks them are";
 
 /// Looks at every file the settings name, and at the store's own.
@@ -41,9 +45,14 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
                 );
             }
             let reveals = match &*name {
-                "store.db" | "store.db-wal" => DATABASE,
+                "store.db" | "store.db-wal" | "store.db-journal" => DATABASE,
+                "store.db-shm" => SHARED,
+                "keyring.lock" | "turn.lock" | "writer.lock" => LOCK,
                 KEY_RING => RING,
-                _ => continue,
+                _ => {
+                    stray(&path, settings, findings);
+                    continue;
+                }
             };
             exposure.push(Exposure {
                 file: shown(&path),
@@ -51,6 +60,8 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
             });
         }
     }
+    parents(store, findings);
+    writable(store, findings);
     let passphrase = match &settings.unlock.passphrase {
         Some(PassphraseFrom::File(path)) => Some(path),
         _ => None,
@@ -59,16 +70,12 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
         if !private(path, findings, checked) {
             continue;
         }
+        let is_key = settings.unlock.key_file.as_ref() == Some(path);
         exposure.push(Exposure {
             file: shown(path),
-            reveals: KEY_FILE,
+            reveals: if is_key { KEY_FILE } else { PASSPHRASE },
         });
-        let folder = |path: &Path| path.canonicalize().ok();
-        if path
-            .parent()
-            .and_then(folder)
-            .is_some_and(|parent| folder(store) == Some(parent))
-        {
+        if lies_in(path, store) {
             findings.error(
                 Exit::Denied,
                 "key.place",
@@ -105,6 +112,16 @@ fn private(path: &Path, findings: &mut Findings, checked: &mut Counts) -> bool {
         );
         return true;
     }
+    if !metadata.is_file() && !metadata.is_dir() {
+        findings.error(
+            Exit::Denied,
+            "files.kind",
+            &at,
+            "it is neither a file nor a directory",
+            "remove it, and restore the file from a backup",
+        );
+        return true;
+    }
     owner(&at, &metadata, findings);
     let open = metadata.mode() & 0o077;
     if open != 0 {
@@ -126,6 +143,81 @@ fn private(path: &Path, findings: &mut Findings, checked: &mut Counts) -> bool {
         );
     }
     true
+}
+
+/// A file that no store has. What unlocks the store has a finding of its own there.
+fn stray(path: &Path, settings: &Settings, findings: &mut Findings) {
+    let name = path.file_name().unwrap_or(OsStr::new("")).to_string_lossy();
+    let is_leftover = name.starts_with('.') && name.ends_with(".tmp");
+    let passphrase = match &settings.unlock.passphrase {
+        Some(PassphraseFrom::File(path)) => Some(path),
+        _ => None,
+    };
+    let mut keys = settings.unlock.key_file.iter().chain(passphrase);
+    let is_key = keys.any(|key| {
+        key.canonicalize()
+            .is_ok_and(|key| path.canonicalize().is_ok_and(|path| key.starts_with(path)))
+    });
+    if !is_leftover && !is_key {
+        findings.add(
+            Severity::Warning,
+            "files.stray",
+            shown(path),
+            "no store has a file of this name; it may be a copy of secrets",
+            "look at it, and move it away",
+        );
+    }
+}
+
+/// Whether the file, or what it links to, is in the directory or below it.
+fn lies_in(path: &Path, directory: &Path) -> bool {
+    let Ok(directory) = directory.canonicalize() else {
+        return false;
+    };
+    let parent = path.parent().map(|parent| match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    });
+    let mut places = [parent, Some(path)].into_iter().flatten();
+    places.any(|place| {
+        place
+            .canonicalize()
+            .is_ok_and(|place| place.starts_with(&directory))
+    })
+}
+
+/// Who may write to a directory above can put another one in the place of the store.
+fn parents(store: &Path, findings: &mut Findings) {
+    const STICKY: u32 = 0o1000;
+    let Ok(real) = store.canonicalize() else { return };
+    for above in real.ancestors().skip(1) {
+        let Ok(metadata) = above.metadata() else { continue };
+        let mode = metadata.mode();
+        if mode & 0o022 != 0 && mode & STICKY == 0 {
+            findings.error(
+                Exit::Denied,
+                "files.parents",
+                shown(above),
+                format!("its mode {:o} lets others swap what lies in it", mode & 0o7777),
+                format!("chmod go-w {}, or move the store", shown(above)),
+            );
+        }
+    }
+}
+
+/// Whether anything can be stored.
+fn writable(store: &Path, findings: &mut Findings) {
+    use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+    let Ok(volume) = statvfs(store) else { return };
+    if volume.f_flag.contains(StatVfsMountFlags::RDONLY) || access(store, Access::WRITE_OK).is_err() {
+        findings.error(
+            Exit::Other,
+            "store.read_only",
+            shown(store),
+            "nothing can be written there",
+            "remount the file system writable, or give the owner the right to write",
+        );
+    }
 }
 
 fn owner(at: &str, metadata: &Metadata, findings: &mut Findings) {

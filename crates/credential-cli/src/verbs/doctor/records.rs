@@ -1,21 +1,20 @@
 //! The key ring, and every version of every credential of every tenant: each is opened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use indicatif::ProgressBar;
-use nebula_credential::crypto::{Epoch, EpochState, Place, RingStatus, Sealer};
+use nebula_credential::crypto::{Epoch, EpochState, KeyRing, Place, RingStatus, Sealer};
 use nebula_credential::{
-    CredentialError, CredentialRef, OpContext, Plaintext, Principal, Record, RecordHead, Scan, Sealed,
-    SecretStore as _, SystemClock, Version,
+    CredentialError, CredentialRef, ErrorKind, LocalStorage, OpContext, Plaintext, Principal, Record,
+    RecordHead, Scan, ScanCursor, Sealed, SecretStore as _, SystemClock, limits,
 };
 
 use super::{Counts, Findings, Severity};
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure};
 use crate::output::Output;
-use crate::unlock::Session;
 use crate::value;
 
 /// Versions read at once: what is in memory is at most this many payloads.
@@ -29,23 +28,25 @@ const AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// How long deleted credentials lie about before they are mentioned.
 const KEPT_DELETED: TimeDelta = TimeDelta::days(30);
 
+/// Looks at every version. Without the ring at what its head tells.
 pub(super) async fn check(
-    session: &Session,
-    now: DateTime<Utc>,
+    storage: &LocalStorage,
+    ring: Option<&KeyRing>,
     findings: &mut Findings,
     checked: &mut Counts,
     output: &Output,
-) -> Outcome {
-    let ring = session.manager.key_ring().await?.ring().clone();
+) {
+    let ctx = OpContext::new(Principal::Process, Arc::new(SystemClock));
     let mut examiner = Examiner {
-        sealer: Sealer::new(ring.clone()),
-        now,
+        sealer: ring.map(|ring| Sealer::new(ring.clone())),
+        now: ctx.now(),
         uses: BTreeMap::new(),
-        names: BTreeSet::new(),
+        credentials: 0,
+        opened: 0,
+        current: None,
         damaged: 0,
         ahead: 0,
     };
-    let ctx = OpContext::new(Principal::Process, Arc::new(SystemClock));
     let is_watched = !output.is_json() && io::stderr().is_terminal();
     let bar = if is_watched {
         ProgressBar::new_spinner()
@@ -54,11 +55,10 @@ pub(super) async fn check(
     };
     let mut after = None;
     loop {
-        let page = session.storage.scan(&ctx, Scan { after, limit: PAGE }).await;
-        let page = match page {
+        let page = match storage.scan(&ctx, Scan { after, limit: PAGE }).await {
             Ok(page) => page,
             Err(error) => {
-                unreadable(session, error, findings);
+                findings.failed("store.read", storage.path().display(), error);
                 break;
             }
         };
@@ -68,7 +68,7 @@ pub(super) async fn check(
         }
         for at in &page.damaged {
             checked.versions += 1;
-            examiner.damage(&at.id, at.version, CredentialError::Tampered, findings);
+            examiner.unreadable(at, findings);
         }
         bar.set_position(checked.versions);
         bar.set_message(format!("{} versions", checked.versions));
@@ -78,30 +78,21 @@ pub(super) async fn check(
         }
     }
     bar.finish_and_clear();
-    checked.credentials = u64::try_from(examiner.names.len()).unwrap_or(u64::MAX);
-    examiner.conclude(&ring.status(), findings);
-    Ok(())
-}
-
-fn unreadable(session: &Session, error: CredentialError, findings: &mut Findings) {
-    let failure = crate::exit::Failure::from(error);
-    findings.error(
-        failure.exit,
-        "store.read",
-        session.storage.path().display(),
-        failure.message,
-        failure
-            .help
-            .unwrap_or_else(|| "restore the store from a backup".to_owned()),
-    );
+    examiner.close(findings);
+    checked.credentials = examiner.credentials;
+    checked.opened = examiner.opened;
+    examiner.conclude(ring.map(KeyRing::status).as_ref(), findings);
 }
 
 struct Examiner {
-    sealer: Sealer,
+    sealer: Option<Sealer>,
     now: DateTime<Utc>,
     /// Versions by the key that wraps them.
     uses: BTreeMap<Epoch, u64>,
-    names: BTreeSet<String>,
+    credentials: u64,
+    opened: u64,
+    /// The credential at hand, and how many versions of it there were.
+    current: Option<(CredentialRef, u32)>,
     damaged: u64,
     /// Records written later than now.
     ahead: u64,
@@ -110,45 +101,93 @@ struct Examiner {
 impl Examiner {
     fn examine(&mut self, record: &Record<Sealed>, findings: &mut Findings) {
         let head = &record.head;
-        if let Ok(Some(epoch)) = self.sealer.epoch_of(&record.payload) {
+        match &mut self.current {
+            Some((id, count)) if *id == head.id => *count += 1,
+            _ => {
+                self.close(findings);
+                self.credentials += 1;
+                self.current = Some((head.id.clone(), 1));
+            }
+        }
+        self.open(record, findings);
+        let is_ahead = head.version.created_at > self.now + AHEAD || head.updated_at > self.now + AHEAD;
+        self.ahead += u64::from(is_ahead);
+        if head.version.version == head.latest {
+            self.age(head, findings);
+        }
+    }
+
+    fn open(&mut self, record: &Record<Sealed>, findings: &mut Findings) {
+        let Some(sealer) = &self.sealer else { return };
+        let head = &record.head;
+        if let Ok(Some(epoch)) = sealer.epoch_of(&record.payload) {
             *self.uses.entry(epoch).or_default() += 1;
         }
         let place = Place {
             id: &head.id,
             version: &head.version,
         };
-        match self.sealer.open(place, &record.payload) {
-            Ok(value) => shape(head, &value, findings),
-            Err(error) => self.damage(&head.id, head.version.version, error, findings),
-        }
-        let is_ahead = head.version.created_at > self.now + AHEAD || head.updated_at > self.now + AHEAD;
-        self.ahead += u64::from(is_ahead);
-        if head.version.version == head.latest {
-            self.names.insert(head.id.to_string());
-            self.age(head, findings);
+        match sealer.open(place, &record.payload) {
+            Ok(value) => {
+                self.opened += 1;
+                shape(head, &value, findings);
+            }
+            Err(error) => self.damage(head, error, findings),
         }
     }
 
-    fn damage(
-        &mut self,
-        id: &CredentialRef,
-        version: Version,
-        error: CredentialError,
-        findings: &mut Findings,
-    ) {
+    /// Ends the credential at hand.
+    fn close(&mut self, findings: &mut Findings) {
+        if let Some((id, count)) = self.current.take()
+            && count > limits::VERSIONS_DEFAULT
+        {
+            findings.add(
+                Severity::Info,
+                "record.versions",
+                id,
+                format!("{count} versions of it are kept, and each can be read"),
+                "nothing, if a program is to keep so many; `ncred rotate` keeps ten",
+            );
+        }
+    }
+
+    /// A version whose row is not one that this program writes.
+    fn unreadable(&mut self, at: &ScanCursor, findings: &mut Findings) {
         self.damaged += 1;
         if self.damaged <= LISTED {
-            let failure = crate::exit::Failure::from(error);
             findings.error(
                 Exit::Damaged,
                 "record.integrity",
-                format!("{id} version {version}"),
-                failure.message,
-                failure
-                    .help
-                    .unwrap_or_else(|| "restore it from a backup".to_owned()),
+                format!("{} version {}", at.id, at.version),
+                "its row in the database is damaged",
+                "restore it from a backup, or purge it and store it anew",
             );
         }
+    }
+
+    fn damage(&mut self, head: &RecordHead, error: CredentialError, findings: &mut Findings) {
+        self.damaged += 1;
+        if self.damaged > LISTED {
+            return;
+        }
+        // The key's number lies in the clear beside the value: that the ring lacks it may be the fault of either.
+        let (check, remedy) = match error.kind() {
+            ErrorKind::Key => (
+                "record.key",
+                "put the newest copy of the key ring back; if it is the newest, restore the credential from a backup",
+            ),
+            ErrorKind::UnsupportedFormat => ("record.integrity", "upgrade ncred"),
+            _ => (
+                "record.integrity",
+                "find out who can write to the store; restore it from a backup, or purge it and store it anew",
+            ),
+        };
+        let failure = Failure {
+            exit: Exit::Damaged,
+            ..Failure::from(error).with_help(remedy)
+        };
+        let subject = format!("{} version {}", head.id, head.version.version);
+        findings.failed(check, subject, failure);
     }
 
     /// Expiry and retention of a credential, told once.
@@ -179,13 +218,13 @@ impl Examiner {
     }
 
     /// What only the whole shows.
-    fn conclude(&self, status: &RingStatus, findings: &mut Findings) {
+    fn conclude(&self, status: Option<&RingStatus>, findings: &mut Findings) {
         if self.damaged > LISTED {
             findings.error(
                 Exit::Damaged,
                 "record.integrity",
                 "the store",
-                format!("{} more versions cannot be opened", self.damaged - LISTED),
+                format!("{} more versions cannot be read or opened", self.damaged - LISTED),
                 "restore the store from a backup",
             );
         }
@@ -201,15 +240,13 @@ impl Examiner {
                 "set the clock, or let it be set with NTP",
             );
         }
-        if status.rotation_due(self.now) {
-            findings.add(
-                Severity::Warning,
-                "key.age",
-                format!("key ring {}", status.id),
-                "its key is a year old or has wrapped nearly as much as it may",
-                "ncred key rotate, then ncred key rewrap",
-            );
+        if let Some(status) = status {
+            self.retired(status, findings);
         }
+    }
+
+    /// Old keys, needed or not.
+    fn retired(&self, status: &RingStatus, findings: &mut Findings) {
         for key in &status.epochs {
             let used = self.uses.get(&key.epoch).copied().unwrap_or(0);
             let subject = format!("key {}", key.epoch);
@@ -241,7 +278,7 @@ fn shape(head: &RecordHead, bytes: &Plaintext, findings: &mut Findings) {
         return;
     };
     if let Err(error) = info.decode(bytes, version.schema_version) {
-        let failure = crate::exit::Failure::from(error);
+        let failure = Failure::from(error);
         findings.add(
             Severity::Warning,
             "record.schema",

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
+use nebula_credential::crypto::{Protection, harden_process};
 use rustix::process::{Resource, getrlimit};
 
 use super::{Findings, Severity, shown};
@@ -17,7 +18,8 @@ const SPACE_LOW: u64 = 64 * 1024 * 1024;
 /// What one process may lock on systems that limit it at all, commonly; in bytes.
 const LOCKABLE: u64 = 64 * 1024;
 
-pub(super) fn check(store: &Path, now: DateTime<Utc>, findings: &mut Findings) {
+/// Returns whether keys lie in locked memory.
+pub(super) fn check(store: &Path, now: DateTime<Utc>, findings: &mut Findings) -> bool {
     if now.timestamp() < WRITTEN {
         findings.error(
             Exit::Other,
@@ -28,7 +30,7 @@ pub(super) fn check(store: &Path, now: DateTime<Utc>, findings: &mut Findings) {
         );
     }
     space(store, findings);
-    if nebula_credential::crypto::harden_process().is_err() {
+    if harden_process().is_err() {
         findings.add(
             Severity::Warning,
             "system.core",
@@ -37,18 +39,18 @@ pub(super) fn check(store: &Path, now: DateTime<Utc>, findings: &mut Findings) {
             "permit setrlimit and prctl in the sandbox, or run under `ulimit -c 0`",
         );
     }
-    if let Some(limit) = getrlimit(Resource::Memlock)
-        .current
-        .filter(|limit| *limit < LOCKABLE)
-    {
+    let granted = Protection::of_new_keys().is_ok_and(|granted| granted.locked);
+    let limit = getrlimit(Resource::Memlock).current;
+    if !granted || limit.is_some_and(|limit| limit < LOCKABLE) {
         findings.add(
             Severity::Warning,
             "system.memlock",
-            format!("{limit} bytes"),
+            limit.map_or_else(|| "this process".to_owned(), |limit| format!("{limit} bytes")),
             "this process may not lock enough memory: keys may be written to swap",
             "raise the limit: `ulimit -l 64`, or LimitMEMLOCK= of the service",
         );
     }
+    granted
 }
 
 fn space(store: &Path, findings: &mut Findings) {
