@@ -324,6 +324,30 @@ fn says(what: &str, told: &Answer, expected: &[&str]) {
 }
 
 #[test]
+fn a_value_beyond_the_limit_is_refused_and_one_within_it_is_kept() {
+    let place = Place::new();
+    let value = |length: usize| format!(r#"{{"text":"{}"}}"#, "x".repeat(length));
+    let told = place.run(&["put", "x", "--type", "secret_text"], &value(1024 * 1024));
+    assert_eq!(told.code, 2, "{told:?}");
+    says("too long", &told, &["more than 1048576 bytes", "smaller value"]);
+    let kept = 1024 * 1024 - value(0).len();
+    assert_eq!(
+        place
+            .run(&["put", "x", "--type", "secret_text"], &value(kept))
+            .code,
+        0
+    );
+    assert_eq!(place.ok(&["get", "x", "--reveal", "-f", "text"]).len(), kept);
+}
+
+#[test]
+fn a_tag_about_a_secret_is_no_secret() {
+    let place = Place::with_db();
+    place.ok(&["tags", "db", "token-type=bearer", "key.owner=web"]);
+    assert_eq!(place.run(&["tags", "db", "web.token=x"], "").code, 2);
+}
+
+#[test]
 fn no_key_named_and_none_in_its_place() {
     let place = Place::with_db();
     std::fs::remove_file(place.key_path()).unwrap();
