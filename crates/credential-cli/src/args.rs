@@ -32,6 +32,7 @@ Exit codes:
   0 ok            3 not found       6 tampered or damaged
   1 other error   4 denied          7 conflict
   2 usage         5 cannot unlock   8 unavailable
+  `run` ends with the exit code of its command; 126 cannot be run, 127 no such command.
 
 Secrets are read from standard input, from a prompt, or from files; never from arguments.";
 

@@ -17,6 +17,7 @@ use super::{change, explain};
 use crate::args::parse;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
+use crate::settings::{PassphraseFrom, Settings};
 use crate::unlock::Session;
 use crate::{input, value};
 
@@ -54,8 +55,12 @@ struct Draft {
     text: Zeroizing<Vec<u8>>,
 }
 
-pub(super) async fn run(session: &Session, args: &Edit, output: &Output) -> Outcome {
+pub(super) async fn run(session: &Session, args: &Edit, settings: &Settings, output: &Output) -> Outcome {
     let draft = draft(session, args).await?;
+    // The passphrase has been read, and is none of the editor's business.
+    if let Some(PassphraseFrom::Descriptor(number)) = settings.unlock.passphrase {
+        input::close(number);
+    }
     // The editor's part needs signals and timers, which this runtime is made without: see `converse`.
     let edited = std::thread::scope(|scope| {
         let conversation = scope.spawn(|| converse(&draft, args, output));

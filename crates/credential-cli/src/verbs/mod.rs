@@ -42,7 +42,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Put(args) => change::put(&session, args, output).await,
         Verb::Get(args) => read::get(&session, args, output).await,
         Verb::Rotate(args) => change::rotate(&session, args, output).await,
-        Verb::Edit(args) => edit::run(&session, args, output).await,
+        Verb::Edit(args) => edit::run(&session, args, &settings, output).await,
         Verb::Rollback(args) => change::rollback(&session, args, output).await,
         Verb::Tags(args) => change::tags(&session, args, output).await,
         Verb::Delete(args) => change::delete(&session, args, output).await,

@@ -264,11 +264,11 @@ fn flags(flags: OFlags) -> i32 {
 /// `linux/magic.h`.
 #[cfg(target_os = "linux")]
 fn is_in_memory(path: &Path) -> bool {
-    const TMPFS_MAGIC: i64 = 0x0102_1994;
-    const RAMFS_MAGIC: i64 = 0x8584_58f6;
-    // The type of the field depends on the architecture; some of them sign-extend 32 bits.
+    const TMPFS_MAGIC: i128 = 0x0102_1994;
+    const RAMFS_MAGIC: i128 = 0x8584_58f6;
+    // How wide the field is depends on the architecture, and so does whether 32 bits are extended by their sign.
     rustix::fs::statfs(path).is_ok_and(|found| {
-        let magic = found.f_type as i64 & 0xffff_ffff;
+        let magic = i128::from(found.f_type) & 0xffff_ffff;
         magic == TMPFS_MAGIC || magic == RAMFS_MAGIC
     })
 }
