@@ -6,6 +6,7 @@ use nebula_credential::{AnyCredential, CredentialManager, CredentialName, Versio
 use super::Origin;
 use super::mapping::{Draft, Drafts, Ignored};
 use crate::exit::{Failure, Outcome};
+use crate::unlock::Register;
 
 /// What to do with a name that is there already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -69,11 +70,7 @@ impl Plan {
     /// # Errors
     /// [`Failure::conflict`] for names that are there already, where the policy says so or their type is another;
     /// those of the store.
-    pub(crate) async fn make(
-        manager: &CredentialManager,
-        drafts: Drafts,
-        policy: OnConflict,
-    ) -> Outcome<Self> {
+    pub(crate) async fn make(register: &Register, drafts: Drafts, policy: OnConflict) -> Outcome<Self> {
         let mut items = Vec::with_capacity(drafts.drafts.len());
         let mut present = Vec::new();
         let mut other_type = Vec::new();
@@ -83,7 +80,7 @@ impl Plan {
             from,
         } in drafts.drafts
         {
-            let there = match manager.metadata(&name).await {
+            let there = match register.head(&name).await {
                 Ok(known) => Some(known).filter(|known| known.deleted_at.is_none()),
                 Err(error) if error.is_not_found() => None,
                 Err(error) => return Err(error.into()),
@@ -92,7 +89,7 @@ impl Plan {
                 (None, _) => Action::Create,
                 (Some(_), OnConflict::Skip) => Action::Skip,
                 (Some(known), OnConflict::Replace) => {
-                    if known.credential_type != credential.credential_type() {
+                    if known.version.credential_type.as_ref() != credential.credential_type() {
                         other_type.push(name.clone());
                     }
                     Action::Replace

@@ -14,7 +14,7 @@ use crate::import::{self, Action, Format, INPUT_BYTES_MAX, Input, Mapping, OnCon
 use crate::input;
 use crate::output::Output;
 use crate::settings::Settings;
-use crate::unlock::Session;
+use crate::unlock::{Register, Session};
 
 /// Longest mapping file, in bytes: one line for each of 10,000 keys.
 const MAPPING_BYTES_MAX: usize = 1024 * 1024;
@@ -99,21 +99,20 @@ pub(crate) async fn run(args: &Import, settings: &Settings, output: &Output) -> 
             args.file.display()
         ));
     }
+    if args.dry_run {
+        let register = Register::open(settings).await?;
+        let plan = Plan::make(&register, drafts, args.on_conflict).await?;
+        return report(&plan, true, true, output);
+    }
     let session = Session::open(settings).await?;
-    let mut plan = Plan::make(&session.manager, drafts, args.on_conflict).await?;
-    let done = match args.dry_run {
-        true => Ok(()),
-        false => {
-            let bar = progress(plan.items.len(), output);
-            let done = plan
-                .carry_out(&session.manager, args.on_conflict, || bar.inc(1))
-                .await;
-            bar.finish_and_clear();
-            done
-        }
-    };
+    let mut plan = Plan::make(&session.register, drafts, args.on_conflict).await?;
+    let bar = progress(plan.items.len(), output);
+    let done = plan
+        .carry_out(&session.manager, args.on_conflict, || bar.inc(1))
+        .await;
+    bar.finish_and_clear();
     // What was written is said even if not all of it was.
-    report(&plan, args.dry_run, done.is_ok(), output)?;
+    report(&plan, false, done.is_ok(), output)?;
     done
 }
 

@@ -70,6 +70,15 @@ fn a_dry_run_shows_the_plan_and_writes_nothing() {
         })
     );
     assert_eq!(store.names(), ["api_token"]);
+    // Whoever only looks is asked for no key.
+    std::fs::rename(store.path("config"), store.path("elsewhere")).unwrap();
+    store
+        .import(".env", THREE, &["--dry-run", "--on-conflict", "skip"])
+        .ok()
+        .says(&["would be created 2, replaced 0, skipped 1"]);
+    store
+        .import(".env", THREE, &["--on-conflict", "skip"])
+        .refused(5, &["key"]);
 }
 
 #[test]
