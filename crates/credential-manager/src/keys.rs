@@ -8,13 +8,10 @@ use nebula_credential_core::{
     StoreHandle, TenantId,
 };
 use nebula_credential_crypto::{KeyFile, KeyRingFile, Passphrase, PassphraseAndKeyFile, Protector};
-use nebula_credential_fs::{CreateOutcome, PrivateDir, classify, read_private_file};
+use nebula_credential_fs::{CreateOutcome, PrivateDir, classify};
 use tower::ServiceExt as _;
 
 use crate::blocking::blocking;
-
-/// Longest passphrase, in bytes, read from a file.
-const PASSPHRASE_BYTES: usize = 4096;
 
 /// What unlocks the key ring of a store. Relative paths are taken from the working directory of this moment.
 ///
@@ -169,7 +166,7 @@ impl Keys {
                 Arc::new(key_file(&crate::paths::config_dir()?.join("key"), data, create)?)
             }
             Source::Passphrase(text) => Arc::new(Passphrase::new(text.clone())),
-            Source::PassphraseFile(path) => Arc::new(Passphrase::new(read_passphrase(path, data)?)),
+            Source::PassphraseFile(path) => Arc::new(read_passphrase(path, data)?),
             Source::PassphraseAndKeyFile(text, path) => Arc::new(PassphraseAndKeyFile::new(
                 Passphrase::new(text.clone()),
                 key_file(path, data, create)?,
@@ -237,23 +234,9 @@ fn real(path: &Path) -> PathBuf {
     resolved.unwrap_or(path)
 }
 
-fn read_passphrase(path: &Path, data: Option<&Path>) -> Result<SecretString, CredentialError> {
+fn read_passphrase(path: &Path, data: Option<&Path>) -> Result<Passphrase, CredentialError> {
     keep_apart("passphrase", path, data)?;
-    let bytes = read_private_file(path, PASSPHRASE_BYTES)?.ok_or_else(|| {
-        CredentialError::key_not_found(format!("there is no passphrase file {}", path.display()))
-    })?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| CredentialError::unlock_failed("the passphrase file does not hold UTF-8 text"))?;
-    let line = text
-        .strip_suffix('\n')
-        .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    if line.is_empty() {
-        return Err(CredentialError::unlock_failed(format!(
-            "the passphrase file {} is empty",
-            path.display()
-        )));
-    }
-    Ok(SecretString::from(Box::<str>::from(line)))
+    Passphrase::open(path)
 }
 
 /// Whether the store holds anything, deleted or not. One that cannot scan is asked for what `tenant` has.
