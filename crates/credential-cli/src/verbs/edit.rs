@@ -61,10 +61,11 @@ pub(super) async fn run(session: &Session, args: &Edit, settings: &Settings, out
     if let Some(PassphraseFrom::Descriptor(number)) = settings.unlock.passphrase {
         input::close(number);
     }
-    // The editor's part needs signals and timers, which this runtime is made without: see `converse`.
+    // The editor's part needs signals and timers, which this runtime is made without.
     let edited = std::thread::scope(|scope| {
-        let conversation = scope.spawn(|| converse(&draft, args, output));
-        conversation
+        std::thread::Builder::new()
+            .spawn_scoped(scope, || converse(&draft, args, output))
+            .map_err(|_| no_resources())?
             .join()
             .unwrap_or_else(|_| Err(Failure::system("the edit broke off", "report this as a bug")))
     })?;
@@ -142,12 +143,7 @@ fn converse(draft: &Draft, args: &Edit, output: &Output) -> Outcome<Option<AnyCr
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|_| {
-            Failure::system(
-                "the system gives no resources to run with",
-                "raise the limits of this process",
-            )
-        })?;
+        .map_err(|_| no_resources())?;
     let edited = runtime.block_on(async {
         // Before there is anything to wipe.
         let mut signals = Signals::catch()?;
@@ -171,6 +167,13 @@ fn converse(draft: &Draft, args: &Edit, output: &Output) -> Outcome<Option<AnyCr
     // A question that a signal cut short still waits for its answer.
     runtime.shutdown_background();
     edited
+}
+
+fn no_resources() -> Failure {
+    Failure::system(
+        "the system gives no resources to run with",
+        "raise the limits of this process",
+    )
 }
 
 /// Has the file edited until it holds what can be stored, or whoever edits has enough.

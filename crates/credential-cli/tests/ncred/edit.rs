@@ -275,6 +275,33 @@ fn a_credential_can_begin_in_an_editor() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_editor_does_not_inherit_the_passphrase() {
+    let Some(desk) = Desk::new("the_editor_does_not_inherit_the_passphrase") else {
+        return;
+    };
+    let file = desk.place.file("passphrase", "correct horse battery staple\n");
+    desk.place
+        .ok(&["key", "add", "--new-passphrase-file", text(&file)]);
+    let editor = desk.editor(r#"ls /proc/self/fd > "$DONE"; sed -i s/octocat/hubot/ "$file""#);
+    let mut command = desk.place.wrapped("sh");
+    command
+        .env("XDG_RUNTIME_DIR", desk.memory.path())
+        .env("NCRED", env!("CARGO_BIN_EXE_ncred"))
+        .env("FILE", &file)
+        .env("EDITOR", editor)
+        .env("DONE", desk.place.path("done"))
+        .args(["-c", "exec \"$NCRED\" edit db --passphrase-fd 7 7<\"$FILE\""]);
+    let edited = answer(command, "");
+    assert_eq!(edited.code, 0, "{edited:?}");
+    let open = std::fs::read_to_string(desk.place.path("done")).unwrap();
+    assert!(
+        open.lines().count() >= 4 && !open.lines().any(|number| number == "7"),
+        "{open}"
+    );
+}
+
+#[test]
 fn an_expiry_beside_the_value_outlives_an_edit() {
     let Some(desk) = Desk::new("an_expiry_beside_the_value_outlives_an_edit") else {
         return;
