@@ -6,6 +6,7 @@
 mod audit;
 mod bench;
 mod cargo;
+mod docs;
 mod fuzz;
 mod process;
 mod prove;
@@ -25,9 +26,11 @@ type Result<T> = std::result::Result<T, Error>;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [--quick]            format, tidy, lints, docs, tests, doctests, fuzz-corpus replay; one closing line
-                            (--quick: format, tidy and tests only)
+  test [--quick]            format, tidy, book, lints, docs, tests, doctests, fuzz-corpus replay; one closing line
+                            (--quick: format, tidy, book and tests only)
   tidy                      the rules of the repository that the compiler does not know
+  docs [--check|--write]    check and build the book; --check: no build, but compare its generated pages with the code;
+                            --write: write those pages
   seed PATH                 compile the Rust blocks of the overview at PATH against xtask/seed/ledger.toml
   audit [--advisories DIR]  bans, licences, sources, advisories (from DIR without network), unsafe count
   fuzz [TARGET] [--seconds N]
@@ -54,6 +57,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["test"] => test::run(false),
         ["test", "--quick"] => test::run(true),
         ["tidy"] => tidy::run(),
+        ["docs", rest @ ..] => docs::run(rest),
         ["seed", path] => seed::run(path.as_ref()),
         ["audit"] => audit::run(None),
         ["audit", "--advisories", directory] => audit::run(Some(directory.as_ref())),

@@ -1,6 +1,6 @@
 //! `test`: everything that must hold before a change lands, and one line that says whether it does.
 //!
-//! The closing line counts tests only. Format, tidy, lints and documentation are single checks with a line of
+//! The closing line counts tests only. Format, tidy, book, lints and documentation are single checks with a line of
 //! their own; one that fails adds one failure to the closing line and ends the run, because what
 //! follows costs minutes. A test stage that fails without having counted a failure (it did not
 //! compile, say) adds one as well.
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::cargo::Metadata;
 use crate::tally::{Runner, Tally};
-use crate::{Result, process, tidy};
+use crate::{Result, docs, process, tidy};
 
 /// The file to which a test appends one line when it skips itself.
 const SKIP_LOG: &str = "NEBULA_TEST_SKIP_LOG";
@@ -56,6 +56,9 @@ impl<'a> Session<'a> {
         if !self.check("tidy", tidy::check)? {
             return Ok(());
         }
+        if !self.check("book", docs::check)? {
+            return Ok(());
+        }
         if !quick && (!self.check("lints", lints)? || !self.check("documentation", documentation)?) {
             return Ok(());
         }
@@ -78,6 +81,13 @@ impl<'a> Session<'a> {
             self.tests("doctests", Runner::Libtest, &arguments, WORKSPACE)?;
             let arguments = ["test", "--no-fail-fast", "--locked", "--manifest-path", FUZZ];
             self.tests("fuzz corpus", Runner::Libtest, &arguments, &[])?;
+            self.proof("crash, small", || crash::check(self.metadata, CRASHES))?;
+            if faults::available() {
+                self.proof("faults, small", || faults::check(self.metadata, None, FAULTS_EVERY))?;
+            } else {
+                append(&self.skip_log, "faults, small: strace cannot trace here")?;
+                self.sum.passed += 1;
+            }
         }
         Ok(())
     }

@@ -8,18 +8,29 @@ use crate::{Result, process};
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    /// More arguments of `cargo install`.
+    pub(crate) flags: &'static [&'static str],
 }
 
 /// Bans, licences, sources and advisories.
 pub(crate) const DENY: Tool = Tool {
     name: "cargo-deny",
     version: "0.20.2",
+    flags: &[],
 };
 
 /// Coverage-guided fuzzing with libFuzzer.
 pub(crate) const FUZZ: Tool = Tool {
     name: "cargo-fuzz",
     version: "0.13.2",
+    flags: &[],
+};
+
+/// The book, without the parts of mdBook that serve and watch it.
+pub(crate) const MDBOOK: Tool = Tool {
+    name: "mdbook",
+    version: "0.5.4",
+    flags: &["--no-default-features", "--features", "search"],
 };
 
 /// The folder for what outlives a clone: `$XDG_CACHE_HOME/nebula-credential`, by default below
@@ -36,7 +47,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
 impl Tool {
     /// The tool's program, compiled on the first call on a machine (minutes) and found on later ones.
     pub(crate) fn program(&self, root: &Path) -> Result<PathBuf> {
-        let Self { name, version } = self;
+        let Self { name, version, flags } = self;
         let folder = cache()?.join("tools").join(format!("{name}-{version}"));
         let program = folder
             .join("bin")
@@ -45,7 +56,7 @@ impl Tool {
             println!("installing {name} {version} into {} (once)", folder.display());
             let mut install = process::cargo(root);
             install.args(["install", "--locked", "--root"]).arg(&folder);
-            install.arg(format!("{name}@{version}"));
+            install.args(*flags).arg(format!("{name}@{version}"));
             if !process::status(&mut install)? {
                 return Err(format!(
                     "cannot install {name} {version}; `cargo install {name}@{version} --locked --root {}` shows why",

@@ -46,3 +46,6 @@ pub mod prelude {
 #[cfg(all(doctest, feature = "local"))]
 #[doc = include_str!("../../../README.md")]
 struct RepositoryReadme;
+
+#[cfg(all(doctest, feature = "local"))]
+mod book;

@@ -1,0 +1,23 @@
+//! The Rust snippets of the book in `docs/`, as doctests.
+
+macro_rules! pages {
+    ($($name:ident: $path:literal,)*) => {
+        $(#[doc = include_str!($path)]
+        struct $name;)*
+    };
+}
+
+pages! {
+    QuickStart: "../../../docs/src/quick-start.md",
+    CoreConcepts: "../../../docs/src/core-concepts.md",
+    LocalStorage: "../../../docs/src/local-storage.md",
+    Store: "../../../docs/src/store.md",
+    Retrieve: "../../../docs/src/retrieve.md",
+    Rotate: "../../../docs/src/rotate.md",
+    ApiKeys: "../../../docs/src/api-keys.md",
+    SecretString: "../../../docs/src/secret-string.md",
+    CustomTypes: "../../../docs/src/custom-types.md",
+    Composite: "../../../docs/src/composite.md",
+    KeyManagement: "../../../docs/src/key-management.md",
+    CommonErrors: "../../../docs/src/common-errors.md",
+}
