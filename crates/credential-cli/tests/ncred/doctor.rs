@@ -46,6 +46,14 @@ const FAULTS: &[Fault] = &[
         code: 4,
     },
     Fault {
+        what: "the key ring may be run",
+        prepare: |place| mode(&place.store_path().join("keyring"), 0o700),
+        args: &[],
+        check: "files.mode",
+        severity: "error",
+        code: 4,
+    },
+    Fault {
         what: "the key file is open to others",
         prepare: |place| mode(&place.key_path(), 0o604),
         args: &[],
@@ -306,6 +314,14 @@ const FAULTS: &[Fault] = &[
         code: 6,
     },
     Fault {
+        what: "a credential was deleted long ago",
+        prepare: |place| sql(place, "UPDATE record SET deleted_at = 1"),
+        args: &[],
+        check: "record.retention",
+        severity: "info",
+        code: 0,
+    },
+    Fault {
         what: "a credential was changed in the future",
         prepare: |place| sql(place, "UPDATE record SET updated_at = 4102444800000000"),
         args: &[],
@@ -523,7 +539,7 @@ fn without_a_key_everything_else_is_looked_at() {
         assert!(unchecked.contains(&check), "{check}: {report}");
     }
     let page = place.run(&["doctor"], "").out;
-    assert!(page.contains("not checked [record.integrity]"), "{page}");
+    assert!(page.contains("not checked [key.age, key.rewrap, "), "{page}");
 }
 
 #[test]
@@ -653,4 +669,54 @@ fn a_read_only_store_is_named() {
     let report: Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!(told.code, 1, "{told:?}");
     assert!(finding(&report, "store.read_only").is_some(), "{report}");
+}
+
+#[test]
+fn a_key_that_is_due_for_rotation_is_named() {
+    use nebula_credential::crypto::{KeyFile, KeyRingFile};
+    use nebula_credential::{Clock as _, SystemClock};
+    let place = Place::new();
+    fs::remove_file(place.store_path().join("keyring")).unwrap();
+    let made = SystemClock.now() - chrono::TimeDelta::days(400);
+    let key = KeyFile::open(place.key_path()).unwrap();
+    KeyRingFile::create(place.store_path(), &key, made).unwrap();
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(
+        finding(&report, "key.age").unwrap()["severity"],
+        "warning",
+        "{report}"
+    );
+    assert!(report["facts"]["rotate_before"].as_str().unwrap() < report_time().as_str());
+}
+
+fn report_time() -> String {
+    use nebula_credential::{Clock as _, SystemClock};
+    SystemClock.now().to_rfc3339()
+}
+
+#[test]
+fn a_value_of_a_newer_shape_is_named() {
+    use nebula_credential::{CredentialManager, Keys, LocalStorage, SecretString};
+    #[derive(nebula_credential::Credential)]
+    #[credential(type = "basic", version = 2)]
+    struct Newer {
+        #[secret]
+        pass_phrase: SecretString,
+    }
+    let place = Place::new();
+    let manager = CredentialManager::builder()
+        .storage(LocalStorage::existing(place.store_path()))
+        .keys(Keys::key_file(place.key_path()))
+        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let value = Newer {
+        pass_phrase: "p".to_owned().into(),
+    };
+    runtime.block_on(async { manager.store("db", value).await.unwrap() });
+    let (told, report) = examine(&place, &[]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let found = finding(&report, "record.schema").unwrap();
+    assert_eq!(found["severity"], "warning", "{report}");
+    assert_eq!(report["checked"]["opened"], 1);
 }

@@ -20,11 +20,16 @@ const SHARED: &str = "how much was written lately";
 const LOCK: &str = "nothing: only its lock is used";
 const CONFIG: &str = "where the stores and what unlocks them are";
 
+/// Mode bits that let anybody but the owner in.
+const OTHERS: u32 = 0o077;
+/// Mode bits that the files of a store have no use for.
+const BEYOND_FILE: u32 = 0o7177;
+
 /// Looks at every file the settings name, and at the store's own.
 pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut Counts) -> Vec<Exposure> {
     let mut exposure = Vec::new();
     let store = &settings.store;
-    if private(store, findings, checked) {
+    if private(store, OTHERS, findings, checked) {
         let entries = std::fs::read_dir(store)
             .into_iter()
             .flatten()
@@ -33,7 +38,13 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
         names.sort();
         for name in names {
             let path = store.join(&name);
-            private(&path, findings, checked);
+            let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
+            private(
+                &path,
+                if is_file { BEYOND_FILE } else { OTHERS },
+                findings,
+                checked,
+            );
             let name = name.to_string_lossy();
             if name.starts_with('.') && name.ends_with(".tmp") {
                 findings.add(
@@ -67,7 +78,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
         _ => None,
     };
     for path in settings.unlock.key_file.iter().chain(passphrase) {
-        if !private(path, findings, checked) {
+        if !private(path, OTHERS, findings, checked) {
             continue;
         }
         let is_key = settings.unlock.key_file.as_ref() == Some(path);
@@ -96,7 +107,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
 }
 
 /// Whether there is something at `path`. Reports it if others may read or change it.
-fn private(path: &Path, findings: &mut Findings, checked: &mut Counts) -> bool {
+fn private(path: &Path, refused: u32, findings: &mut Findings, checked: &mut Counts) -> bool {
     let Ok(metadata) = path.symlink_metadata() else {
         return false;
     };
@@ -123,14 +134,14 @@ fn private(path: &Path, findings: &mut Findings, checked: &mut Counts) -> bool {
         return true;
     }
     owner(&at, &metadata, findings);
-    let open = metadata.mode() & 0o077;
-    if open != 0 {
+    if metadata.mode() & refused != 0 {
+        let right = if metadata.is_dir() { "700" } else { "600" };
         findings.error(
             Exit::Denied,
             "files.mode",
             &at,
-            format!("its mode {:o} is open to others", metadata.mode() & 0o777),
-            format!("chmod go= {at}"),
+            format!("its mode {:o} is wider than {right}", metadata.mode() & 0o7777),
+            format!("chmod {right} {at}; replace what it holds if others may have read it"),
         );
     }
     if metadata.is_file() && metadata.nlink() > 1 {

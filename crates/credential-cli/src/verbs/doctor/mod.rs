@@ -296,7 +296,10 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
     }
     Err(Failure {
         kind: "unhealthy",
-        message: format!("{} of the findings are errors", errors(&report)),
+        message: match errors(&report) {
+            1 => "one of the findings is an error".to_owned(),
+            count => format!("{count} of the findings are errors"),
+        },
         help: Some("the remedies stand beside them; run `ncred doctor` again afterwards".to_owned()),
         exit,
     })
@@ -399,12 +402,13 @@ fn print(report: &Report, output: &Output) -> Outcome {
         ))?;
         output.line(format!("    remedy: {}", finding.remedy))?;
     }
-    for unchecked in &report.unchecked {
+    for same in report.unchecked.chunk_by(|a, b| a.reason == b.reason) {
+        let checks: Vec<&str> = same.iter().map(|unchecked| unchecked.check).collect();
+        let reason = same.first().map_or("", |unchecked| unchecked.reason);
         output.line(format!(
-            "{} [{}]: {}",
+            "{} [{}]: {reason}",
             output.strong("not checked"),
-            unchecked.check,
-            unchecked.reason
+            checks.join(", ")
         ))?;
     }
     let Counts {
@@ -419,7 +423,7 @@ fn print(report: &Report, output: &Output) -> Outcome {
         "looked at"
     };
     output.line(format!(
-        "{verdict}: {files} files, {credentials} credentials in {versions} versions, {opened} of which were opened"
+        "{verdict}: files: {files}, credentials: {credentials}, versions: {versions}, opened: {opened}"
     ))?;
     output.line("")?;
     output.line(output.strong("Worth knowing"))?;

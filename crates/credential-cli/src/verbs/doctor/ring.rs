@@ -88,11 +88,14 @@ fn read(path: &Path, findings: &mut Findings) -> Option<Vec<u8>> {
 /// around them is sound.
 fn is_whole(bytes: &[u8], path: &Path, findings: &mut Findings) -> bool {
     let mut key = [0; 32];
-    let tried = getrandom::fill(&mut key)
+    let Ok(key) = getrandom::fill(&mut key)
         .map_err(|_| CredentialError::unavailable("the system gives no random bytes; try again"))
         .and_then(|()| KeyFile::from_key(&mut key))
-        .and_then(|key| KeyRing::unlock(bytes, &key).map(drop));
-    match tried {
+    else {
+        // It shows when it is opened, then.
+        return true;
+    };
+    match KeyRing::unlock(bytes, &key) {
         Err(error) if error.kind() != ErrorKind::Key => {
             broken(error, path, findings);
             false
