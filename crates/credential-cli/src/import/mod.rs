@@ -4,6 +4,7 @@
 //! be asked to do. Nothing is written before all of it holds. Errors name lines and keys, never values.
 
 pub mod env;
+mod fields;
 mod json;
 mod mapping;
 mod plan;

@@ -106,7 +106,12 @@ pub(crate) async fn run(args: &Import, settings: &Settings, output: &Output) -> 
     }
     let session = Session::open(settings).await?;
     let mut plan = Plan::make(&session.register, drafts, args.on_conflict).await?;
-    let bar = progress(plan.items.len(), output);
+    let pending = plan
+        .items
+        .iter()
+        .filter(|item| item.action != Action::Skip)
+        .count();
+    let bar = progress(pending, output);
     let done = plan
         .carry_out(&session.manager, args.on_conflict, || bar.inc(1))
         .await;
