@@ -6,8 +6,11 @@
 mod audit;
 mod bench;
 mod cargo;
+mod crash;
 mod docs;
+mod faults;
 mod fuzz;
+mod ncred;
 mod process;
 mod prove;
 mod seed;
@@ -35,6 +38,9 @@ usage: cargo xtask COMMAND
   audit [--advisories DIR]  bans, licences, sources, advisories (from DIR without network), unsafe count
   fuzz [TARGET] [--seconds N]
                             fuzz one target, or all of them in turn (60 seconds each)
+  crash [--cycles N]        kill ncred at random moments; nothing acknowledged may be lost
+  faults [--verb V] [--every N]
+                            fail each call of each verb of ncred in turn (or every Nth); needs strace
   bench [NAME]              benchmarks, or the one called NAME
   prove [NAME|all]          long proofs at full count; without NAME, list them
 ";
@@ -62,6 +68,8 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["audit"] => audit::run(None),
         ["audit", "--advisories", directory] => audit::run(Some(directory.as_ref())),
         ["fuzz", rest @ ..] => fuzz::run(rest),
+        ["crash", rest @ ..] => crash::run(rest),
+        ["faults", rest @ ..] => faults::run(rest),
         ["bench"] => bench::run(None),
         ["bench", name] => bench::run(Some(name)),
         ["prove"] => prove::list(),

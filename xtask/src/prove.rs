@@ -283,6 +283,20 @@ const PROOFS: &[Proof] = &[
         environment: &[("NEBULA_FAULT_COUNT", "16")],
         figures: &["full disk: ", "failed syncs: ", "failed writes: "],
     },
+    Proof {
+        name: "crash-ncred",
+        shows: "an `ncred` killed at a random moment loses nothing acknowledged, and leaves old or new",
+        runs: &[&["xtask", "crash"]],
+        environment: &[(crate::crash::CYCLES_VARIABLE, "2000")],
+        figures: &["crash: "],
+    },
+    Proof {
+        name: "faults-ncred",
+        shows: "each write, sync, rename, opening and truncation of each verb of `ncred` that fails leaves old or new",
+        runs: &[&["xtask", "faults"]],
+        environment: &[],
+        figures: &["faults: "],
+    },
 ];
 
 pub(crate) fn list() -> Result<bool> {

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::cargo::Metadata;
 use crate::tally::{Runner, Tally};
-use crate::{Result, docs, process, tidy};
+use crate::{Result, crash, docs, faults, process, tidy};
 
 /// The file to which a test appends one line when it skips itself.
 const SKIP_LOG: &str = "NEBULA_TEST_SKIP_LOG";
@@ -81,6 +81,16 @@ impl<'a> Session<'a> {
             self.tests("doctests", Runner::Libtest, &arguments, WORKSPACE)?;
             let arguments = ["test", "--no-fail-fast", "--locked", "--manifest-path", FUZZ];
             self.tests("fuzz corpus", Runner::Libtest, &arguments, &[])?;
+            self.proof("crash, small", |metadata| crash::check(metadata, CRASHES))?;
+            if faults::available() {
+                let verb = Some(FAULTS_VERB);
+                self.proof("faults, small", |metadata| {
+                    faults::check(metadata, verb, FAULTS_EVERY)
+                })?;
+            } else {
+                println!("\n  skipped: faults, small: strace cannot trace here");
+                self.sum.skipped += 1;
+            }
         }
         Ok(())
     }
@@ -129,6 +139,21 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// The short form of a proof that is a command of this program: one test.
+    fn proof(&mut self, name: &str, work: impl FnOnce(&Metadata) -> Result<bool>) -> Result<()> {
+        announce(name);
+        let start = Instant::now();
+        let mut tally = Tally::default();
+        if work(self.metadata)? {
+            tally.passed = 1;
+        } else {
+            tally.failed = 1;
+        }
+        println!("  {name}: {tally} ({:.1} s)", start.elapsed().as_secs_f64());
+        self.sum += tally;
+        Ok(())
+    }
+
     /// Reads what tests said about skipping themselves and prints the closing line.
     fn close(mut self) -> Result<bool> {
         let log = process::read(&self.skip_log)?;
@@ -150,6 +175,11 @@ impl<'a> Session<'a> {
         &self.metadata.workspace_root
     }
 }
+
+/// Cycles of `crash`, and the points of `faults`, that take a few seconds.
+const CRASHES: u64 = 12;
+const FAULTS_VERB: &str = "put-first";
+const FAULTS_EVERY: usize = 4;
 
 const WORKSPACE: &[&str] = &["--workspace", "--all-features"];
 
