@@ -16,6 +16,8 @@
 mod console;
 #[path = "book/errors.rs"]
 mod errors;
+#[path = "book/mistakes.rs"]
+mod mistakes;
 #[path = "book/reference.rs"]
 mod reference;
 
@@ -68,6 +70,11 @@ fn generated_the_command_line_reference_is_that_of_clap() {
 #[test]
 fn generated_the_table_of_errors_is_that_of_the_error_type() {
     compare_or_write("common-errors.md", &errors::page());
+}
+
+#[test]
+fn generated_the_table_of_mistakes_is_that_of_their_tests() {
+    compare_or_write("mistakes.md", &mistakes::page());
 }
 
 #[test]
