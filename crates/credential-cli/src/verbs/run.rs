@@ -57,8 +57,8 @@ The command inherits this environment, without the variables that begin with NCR
 is declared, and COLORTERM, HOME, LANG, LANGUAGE, LC_*, LOGNAME, PATH, PWD, SHELL, TERM, TMPDIR, TZ and USER.
 
 The command replaces ncred: its process id, signals, input, output and exit code are its own. Every credential is read \
-first, and nothing is run if one cannot be. Then ncred ends with its own exit code, with 127 if there is no such \
-command, or with 126 if it cannot be run.";
+first. If one cannot be, nothing is run, and the exit code is one of those that `ncred --help` lists. It is 127 if there is \
+no such command, and 126 if it cannot be run.";
 
 #[derive(Debug, Args)]
 #[command(after_long_help = AFTER_HELP)]
@@ -278,7 +278,7 @@ fn resolve(variable: &str, reference: &Reference, raw: &RawCredential) -> Outcom
         Some(field) => field.as_str(),
         None => only_secret(credential_type, &names()).ok_or_else(|| {
             Failure::usage(
-                format!("{variable}: {name} has not one secret but several fields to choose from"),
+                format!("{variable}: {name} has no single secret to choose"),
                 format!("write {name}#FIELD; it has: {}", names().join(", ")),
             )
         })?,

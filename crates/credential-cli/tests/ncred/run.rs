@@ -4,6 +4,10 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
+use nebula_credential::{
+    Credential, CredentialError, CredentialManager, CredentialValue, Keys, LocalStorage,
+};
+
 use crate::place::{Answer, Place, SECRET, answer, text};
 
 fn with_api() -> Place {
@@ -307,6 +311,78 @@ fn mistakes_start_nothing() {
     assert!(!marker.exists());
     place.ok(&[&["run", "--set", "A=api"][..], &touch].concat());
     assert!(marker.exists());
+}
+
+/// A type of some program's own: `ncred` sees its fields and knows nothing of them.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+struct Own(serde_json::Value);
+
+impl Credential for Own {
+    nebula_credential::serde_codec!();
+
+    fn credential_type() -> &'static str {
+        "own"
+    }
+
+    fn redact(&self) -> Self {
+        Self(serde_json::Value::Null)
+    }
+
+    fn to_value(&self) -> Result<CredentialValue, CredentialError> {
+        Err(CredentialError::unsupported("there is no other form"))
+    }
+
+    fn from_value(_: CredentialValue) -> Result<Self, CredentialError> {
+        Err(CredentialError::unsupported("there is no other form"))
+    }
+}
+
+#[test]
+fn types_of_other_programs_can_be_referred_to() {
+    let place = Place::new();
+    let manager = CredentialManager::builder()
+        .storage(LocalStorage::existing(place.store_path()))
+        .keys(Keys::key_file(place.key_path()))
+        .build();
+    tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(async {
+            let values = [
+                ("one", serde_json::json!({"pin": 1234})),
+                ("two", serde_json::json!({"pin": [1, 2], "hint": null})),
+            ];
+            for (name, value) in values {
+                manager.store(name, Own(value)).await.unwrap();
+            }
+        });
+    drop(manager);
+    let out = place.ok(&[
+        "run",
+        "--set",
+        "A=one",
+        "--set",
+        "B=two#pin",
+        "--",
+        "sh",
+        "-c",
+        "echo \"$A $B\"",
+    ]);
+    assert_eq!(out, "1234 [1,2]\n");
+    let cases = [
+        ("P=two", 2, "write two#FIELD; it has: hint, pin"),
+        ("P=two#hint", 3, "has no value in this field"),
+    ];
+    for (set, code, says) in cases {
+        let told = place.run(&["run", "--set", set, "--", "echo", "ran"], "");
+        assert_eq!((told.code, told.out.as_str()), (code, ""), "{told:?}");
+        assert!(told.err.contains(says), "{told:?}");
+    }
+    // Nor can it be edited: only its program knows what is valid.
+    let told = place.run(&["edit", "one"], "");
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.err.contains("the program that defines its type"), "{told:?}");
 }
 
 #[test]
