@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::check::{self, FileInfo, Rule};
 use crate::error::{classify, failed};
+use crate::sync::fsync;
 use crate::walk::{self, Place};
 use crate::{file, name};
 
@@ -101,6 +102,15 @@ impl PrivateDir {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(classify(&errno.into(), "examine", &path)),
         }
+    }
+
+    /// Makes durable which files there are, those that were made by other means included. Not what is in them.
+    ///
+    /// # Errors
+    ///
+    /// [`Storage`](CredentialError::Storage) when the system refuses.
+    pub fn sync(&self) -> Result<(), CredentialError> {
+        fsync(&self.place.fd).map_err(failed("sync", self.path()))
     }
 
     pub(crate) fn child(&self, name: &str) -> PathBuf {

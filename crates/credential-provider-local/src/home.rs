@@ -194,6 +194,12 @@ impl Home {
             // Readers close on the threads of their callers, which must not wait for the disk.
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }
+        if role == Role::Writer {
+            // SQLite makes the log when it first reads, and where it syncs the directory for it, it takes no notice of a
+            // failure: a commit into a log whose name does not last would be acknowledged.
+            let _: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+            self.dir.sync()?;
+        }
         conn.set_prepared_statement_cache_capacity(64);
         Ok(conn)
     }
