@@ -15,6 +15,7 @@ trap 'exit 130' INT TERM
 if [ -z "${NCRED:-}" ]; then
     git clone --quiet --depth 1 "file://$repository" "$place/clone" 2>/dev/null ||
         git clone --quiet --depth 1 "$repository" "$place/clone"
+    echo "building ncred; this takes some minutes"
     cargo install --quiet --locked --path "$place/clone/crates/credential-cli" --root "$place/tools"
     NCRED=$place/tools/bin/ncred
     echo "built after $(($(date +%s) - begin)) seconds"
