@@ -177,9 +177,9 @@ impl<'a> Session<'a> {
 }
 
 /// Cycles of `crash`, and the points of `faults`, that take a few seconds.
-const CRASHES: u64 = 12;
+const CRASHES: u64 = 10;
 const FAULTS_VERB: &str = "put-first";
-const FAULTS_EVERY: usize = 4;
+const FAULTS_EVERY: usize = 6;
 
 const WORKSPACE: &[&str] = &["--workspace", "--all-features"];
 

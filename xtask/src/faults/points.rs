@@ -23,7 +23,8 @@ pub(super) enum Fault {
     /// The call takes nothing and says so.
     Nothing,
     /// The call takes the first half, and nothing fits behind it: the size of files is limited to the middle of what
-    /// is written. A tracer cannot do that, it could only have the call lie.
+    /// is written. A tracer cannot do that, it could only have the call lie. The limit is for all
+    /// files: one that another file meets first is not this point.
     Half,
     /// The process is killed as it makes the call.
     Kill,
