@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::error::Fault;
 use crate::home::{Home, Role};
 
-/// Idle connections that are kept; each holds up to 2 MiB of pages. More are made when more read at once.
+/// Idle connections that are kept; each holds up to 4 MiB of pages. More are made when more read at once.
 const IDLE: usize = 8;
 
 #[derive(Default)]
