@@ -203,8 +203,8 @@ impl<'a> Trial<'a> {
         };
         match self.look(place, output) {
             Err(error) => verdict.flaw = Some(error.to_string()),
-            Ok((found, remade)) => {
-                verdict.is_new = found == self.new && !remade;
+            Ok((found, undone)) => {
+                verdict.is_new = found == self.new && !undone;
                 verdict.flaw = if acknowledged && found != self.new {
                     Some(format!(
                         "acknowledged and not there: {}",
@@ -235,17 +235,17 @@ impl<'a> Trial<'a> {
     }
 
     /// What a new process finds, once it is known that the old one ended as it should and that a write still works; and
-    /// whether the store had to be made again for it.
+    /// whether the work had to be done again for it.
     fn look(&self, place: &Place, output: &Output) -> Result<(State, bool)> {
         let documented = output.status.code().is_none_or(|code| (0..=8).contains(&code));
         if !documented {
             return Err(format!("ended with {}", output.status).into());
         }
-        let mut remade = false;
+        let mut undone = false;
         if self.verb.makes_the_store() && !output.status.success() {
             // What was not made can be made; what was made after all is told from it and is whole.
             let again = place.run(&[], self.verb.call())?;
-            remade = again.status.success();
+            undone = again.status.success();
             let made = place.store().join("keyring").exists();
             if !(again.status.success() || again.status.code() == Some(7) && made) {
                 let words = String::from_utf8_lossy(&again.stderr);
@@ -261,7 +261,7 @@ impl<'a> Trial<'a> {
         if read != "afterwards" {
             return Err("what is written afterwards is not what is read".into());
         }
-        Ok((found, remade))
+        Ok((found, undone))
     }
 }
 

@@ -1,0 +1,225 @@
+//! What a cycle does: a verb chosen by chance among those that can succeed, and what it makes of what is stored.
+
+use serde_json::{Value, json};
+
+use crate::ncred::State;
+
+/// Records that there are at a time, and versions of one: everything is read after each kill.
+const RECORDS: usize = 3;
+const VERSIONS: usize = 4;
+/// Keys beyond which none is added: a retired one is destroyed only when it has not been in use for minutes.
+const KEYS: usize = 8;
+
+/// A generator that is the same for the same seed (SplitMix64, Steele and others, 2014).
+pub(super) struct Random(pub(super) u64);
+
+impl Random {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+/// One call, and what it does to what is stored.
+pub(super) struct Step {
+    pub(super) verb: &'static str,
+    pub(super) arguments: Vec<String>,
+    pub(super) stdin: String,
+    change: Change,
+    /// Whether it changes several things, each by itself.
+    pub(super) in_steps: bool,
+    /// Whether it succeeds although it leaves some of them for later.
+    pub(super) may_wait: bool,
+}
+
+enum Change {
+    /// A new version of each, with this text; or the first.
+    Store(Vec<(String, String)>),
+    /// A new version that is the one before the last.
+    RollBack(String),
+    Deleted(String, bool),
+    Purge(String),
+    RotateKey,
+    Rewrap,
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ncred {}", self.arguments.join(" "))
+    }
+}
+
+impl Step {
+    pub(super) fn choose(state: &State, cycle: u64, random: &mut Random) -> Self {
+        let names: Vec<&str> = state
+            .0
+            .keys()
+            .filter_map(|piece| piece.strip_prefix("record "))
+            .collect();
+        let new_name = format!("n{cycle}");
+        let text = format!("text {cycle}");
+        if random.below(4) == 0 {
+            let keys = keys(state).len();
+            return if keys > KEYS || keys > 1 && random.below(2) == 0 {
+                Self::new("key rewrap", &["--destroy-unused"], Change::Rewrap)
+            } else {
+                Self::new("key rotate", &[], Change::RotateKey)
+            };
+        }
+        let room = RECORDS.saturating_sub(names.len());
+        let Some(name) = names.get(random.below(RECORDS as u64) as usize) else {
+            return if room > 1 && random.below(2) == 0 {
+                let other = format!("{new_name}b");
+                let file = format!("{new_name}={text}\n{other}={text}\n").to_uppercase();
+                let stored = [new_name, other].map(|name| (name, text.to_uppercase()));
+                let step = Self::new("import", &["-", "--format=env"], Change::Store(stored.into()));
+                step.with_stdin(file)
+            } else {
+                Self::store("put", &new_name, &["--type=secret_text"], text)
+            };
+        };
+        let record = state.0.get(&format!("record {name}"));
+        let versions = record.and_then(|record| record.get("versions")?.as_object());
+        let versions = versions.map_or(0, serde_json::Map::len);
+        let deleted = record.is_some_and(|record| record.get("deleted") == Some(&json!(true)));
+        let owned = (*name).to_owned();
+        match random.below(6) {
+            0..=2 if deleted => Self::new("restore", &[name], Change::Deleted(owned, false)),
+            _ if versions >= VERSIONS || deleted => {
+                Self::new("purge", &[name, "--yes"], Change::Purge(owned))
+            }
+            0 => Self::new("delete", &[name], Change::Deleted(owned, true)),
+            1 | 2 if versions > 1 => Self::new("rollback", &[name], Change::RollBack(owned)),
+            1..=3 => Self::store("put", name, &["--type=secret_text"], text),
+            _ => Self::store("rotate", name, &[], text),
+        }
+    }
+
+    fn new(verb: &'static str, arguments: &[&str], change: Change) -> Self {
+        let in_steps = match &change {
+            Change::Store(stored) => stored.len() > 1,
+            Change::Rewrap => true,
+            _ => false,
+        };
+        let may_wait = matches!(change, Change::Rewrap);
+        let words = verb.split(' ').chain(arguments.iter().copied());
+        Self {
+            verb,
+            arguments: words.map(str::to_owned).collect(),
+            stdin: String::new(),
+            change,
+            in_steps,
+            may_wait,
+        }
+    }
+
+    fn with_stdin(self, stdin: String) -> Self {
+        Self { stdin, ..self }
+    }
+
+    fn store(verb: &'static str, name: &str, options: &[&str], text: String) -> Self {
+        let value = json!({ "text": text }).to_string();
+        let arguments = [&[name], options].concat();
+        Self::new(verb, &arguments, Change::Store(vec![(name.to_owned(), text)])).with_stdin(value)
+    }
+
+    /// What is stored after it.
+    pub(super) fn applied(&self, state: &State) -> State {
+        let mut new = state.clone();
+        let mut change = |name: &str, change: &dyn Fn(&mut Value)| {
+            let empty = || json!({"deleted": false, "tags": {}, "latest": 0, "versions": {}});
+            change(new.0.entry(format!("record {name}")).or_insert_with(empty));
+        };
+        match &self.change {
+            Change::Store(stored) => {
+                for (name, text) in stored {
+                    let value = json!(["secret_text", {"text": text}]);
+                    change(name, &|record| append(record, value.clone()));
+                }
+            }
+            Change::RollBack(name) => change(name, &|record| {
+                let before = latest(record) - 1;
+                let value = record.pointer(&format!("/versions/{before}")).cloned();
+                append(record, value.unwrap_or_default());
+            }),
+            Change::Deleted(name, deleted) => change(name, &|record| set(record, "deleted", json!(deleted))),
+            Change::Purge(name) => {
+                new.0.remove(&format!("record {name}"));
+            }
+            Change::RotateKey => {
+                let keys = keys(state);
+                for number in &keys {
+                    new.0.insert(format!("key {number}"), json!("decrypt_only"));
+                }
+                let next = keys.last().map_or(1, |last| last + 1);
+                new.0.insert(format!("key {next}"), json!("primary"));
+            }
+            Change::Rewrap => new.0.retain(|_, value| value != "decrypt_only"),
+        }
+        new
+    }
+}
+
+/// The numbers of the keys there are, oldest first.
+fn keys(state: &State) -> Vec<u32> {
+    let names = state.0.keys().filter_map(|piece| piece.strip_prefix("key "));
+    let mut numbers: Vec<u32> = names.filter_map(|number| number.parse().ok()).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn latest(record: &Value) -> u64 {
+    record.get("latest").and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn append(record: &mut Value, value: Value) {
+    let next = latest(record) + 1;
+    if let Some(versions) = record.get_mut("versions").and_then(Value::as_object_mut) {
+        versions.insert(next.to_string(), value);
+    }
+    set(record, "latest", json!(next));
+}
+
+fn set(record: &mut Value, member: &str, value: Value) {
+    if let Some(record) = record.as_object_mut() {
+        record.insert(member.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_do_what_the_verbs_do() {
+        let start = State([("key 1".to_owned(), json!("primary"))].into());
+        let put = Step::store("put", "a", &[], "one".to_owned()).applied(&start);
+        let put = Step::store("rotate", "a", &[], "two".to_owned()).applied(&put);
+        let back = Step::new("rollback", &["a"], Change::RollBack("a".to_owned())).applied(&put);
+        let record = back.0.get("record a").unwrap();
+        assert_eq!(record.pointer("/versions/3/1/text"), Some(&json!("one")));
+        assert_eq!(latest(record), 3);
+        let purged = Step::new("purge", &["a"], Change::Purge("a".to_owned())).applied(&back);
+        assert_eq!(purged, start);
+        let rotated = Step::new("key rotate", &[], Change::RotateKey).applied(&start);
+        assert_eq!(keys(&rotated), [1, 2]);
+        let rewrapped = Step::new("key rewrap", &[], Change::Rewrap).applied(&rotated);
+        assert_eq!(keys(&rewrapped), [2]);
+    }
+
+    #[test]
+    fn every_verb_has_its_turn() {
+        let mut random = Random(1);
+        let mut state = State([("key 1".to_owned(), json!("primary"))].into());
+        let mut seen = std::collections::BTreeSet::new();
+        for cycle in 0..2000 {
+            let step = Step::choose(&state, cycle, &mut random);
+            seen.insert(step.verb);
+            state = step.applied(&state);
+        }
+        assert_eq!(seen.len(), 9, "{seen:?}");
+    }
+}
