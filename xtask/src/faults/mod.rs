@@ -253,6 +253,17 @@ impl<'a> Trial<'a> {
             }
         }
         let found = place.state()?;
+        if self.verb.unseen {
+            let again = [self.verb.arguments, &["--json"]].concat();
+            let report: serde_json::Value = serde_json::from_str(&place.must(&again, "")?)?;
+            let Some(left) = report.get("rewritten").and_then(serde_json::Value::as_u64) else {
+                return Err("it does not tell what was left to do".into());
+            };
+            undone = left > 0;
+            if undone && output.status.success() {
+                return Err(format!("acknowledged, and {left} were left to do").into());
+            }
+        }
         place.must(
             &["put", "afterwards", "--type=secret_text"],
             r#"{"text":"afterwards"}"#,
