@@ -1,5 +1,6 @@
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
@@ -7,8 +8,10 @@ use crate::{Credential, CredentialError, SecretWriter};
 
 /// A credential whose type is known only at run time.
 ///
-/// Stands where a trait object would: [`Credential`] has constructors and cannot be one.
-pub struct AnyCredential(Box<dyn Erased>);
+/// Stands where a trait object would: [`Credential`] has constructors and cannot be one. A clone shares the one value,
+/// which is wiped when the last of them is dropped.
+#[derive(Clone)]
+pub struct AnyCredential(Arc<dyn Erased>);
 
 trait Erased: Any + Send + Sync {
     fn credential_type(&self) -> &'static str;
@@ -47,7 +50,7 @@ impl<C: Credential> Erased for C {
 impl AnyCredential {
     /// Forgets the type of `credential`.
     pub fn new<C: Credential>(credential: C) -> Self {
-        Self(Box::new(credential))
+        Self(Arc::new(credential))
     }
 
     /// The name of its type.

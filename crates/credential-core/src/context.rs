@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Clock, CredentialError, CredentialName, SystemClock};
+use crate::{Circumstances, Clock, CredentialError, CredentialName, Permission, Report, SystemClock};
 
 /// Who asks.
 #[non_exhaustive]
@@ -46,6 +46,12 @@ pub struct OpContext {
     pub deadline: Option<DateTime<Utc>>,
     /// The W3C trace id this request belongs to.
     pub trace_id: Option<[u8; 16]>,
+    /// What the caller means to do; `None` for what the operation needs, see [`Permission::of`].
+    pub permission: Option<Permission>,
+    /// What else a policy may ask for.
+    pub circumstances: Option<Arc<Circumstances>>,
+    /// Where inner layers tell outer ones what they found out; `None` if no layer asked.
+    pub report: Option<Arc<Report>>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -58,6 +64,9 @@ impl OpContext {
             purpose: None,
             deadline: None,
             trace_id: None,
+            permission: None,
+            circumstances: None,
+            report: None,
             clock,
         }
     }

@@ -3,8 +3,10 @@
 // The derive macros name this crate by its own path.
 extern crate self as nebula_credential_core;
 
+mod access;
 mod any;
 mod capability;
+mod change;
 mod clock;
 mod codec;
 mod context;
@@ -15,7 +17,9 @@ mod field;
 mod key;
 pub mod lifecycle;
 pub mod limits;
+mod metrics;
 mod name;
+mod provider;
 mod record;
 mod request;
 mod secret;
@@ -23,8 +27,10 @@ mod store;
 mod value;
 mod version;
 
+pub use access::{Circumstances, Decision, Permission, Report, Source};
 pub use any::AnyCredential;
 pub use capability::Capability;
+pub use change::{ChangeCounters, PolicyEpoch};
 pub use clock::{Clock, SystemClock, whole_micros};
 pub use codec::{decode_credential, encode_credential};
 pub use context::{OpContext, Principal};
@@ -33,9 +39,11 @@ pub use error::{CredentialError, ErrorKind, Message, Retryability};
 pub use field::{FieldInfo, FieldKind};
 pub use key::{DataKey, KEY_REFERENCE_BYTES, KeyProvider, WRAPPED_KEY_BYTES, WrappedKey};
 pub use lifecycle::{CredentialState, Phase};
+pub use metrics::{Labels, MetricsEmitter, NoMetrics};
 pub use name::{CredentialName, CredentialRef, Scope, TenantId};
 #[cfg(feature = "derive")]
 pub use nebula_credential_derive::{Credential, Redact};
+pub use provider::CredentialProvider;
 pub use record::{ENVELOPE_MAGIC, Record, RecordHead, Sealed, Tags, VersionHead};
 pub use request::{
     Cursor, Delete, DeleteMode, Get, IdempotencyToken, List, Op, Page, Precondition, Put, Request, Response,

@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use tower_service::Service;
 
 use crate::{
-    Capability, CredentialError, CredentialRef, Delete, Get, List, Op, OpContext, Page, Put, Record,
-    RecordHead, Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, Update, VersionHead,
+    Capability, ChangeCounters, CredentialError, CredentialRef, Delete, Get, List, Op, OpContext, Page, Put,
+    Record, RecordHead, Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, Update, VersionHead,
 };
 
 /// A future that owns what it needs.
@@ -36,6 +36,11 @@ pub trait SecretStore: Send + Sync + 'static {
 
     /// The private directory this store owns, if it has one. The key ring is kept there.
     fn home(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// How copies of this store's values learn that they are no longer current, if the store can tell.
+    fn changes(&self) -> Option<Arc<dyn ChangeCounters>> {
         None
     }
 
@@ -110,6 +115,7 @@ pub trait SecretStore: Send + Sync + 'static {
 trait DynStore: Send + Sync {
     fn capability_dyn(&self) -> Capability;
     fn home_dyn(&self) -> Option<PathBuf>;
+    fn changes_dyn(&self) -> Option<Arc<dyn ChangeCounters>>;
     fn call_dyn(self: Arc<Self>, request: Request<Sealed>) -> BoxFuture<'static, Answer>;
 }
 
@@ -122,6 +128,10 @@ impl<S: SecretStore> DynStore for S {
 
     fn home_dyn(&self) -> Option<PathBuf> {
         self.home()
+    }
+
+    fn changes_dyn(&self) -> Option<Arc<dyn ChangeCounters>> {
+        self.changes()
     }
 
     fn call_dyn(self: Arc<Self>, request: Request<Sealed>) -> BoxFuture<'static, Answer> {
@@ -169,6 +179,11 @@ impl StoreHandle {
     /// The private directory the store owns, if it has one.
     pub fn home(&self) -> Option<PathBuf> {
         self.0.home_dyn()
+    }
+
+    /// How copies of the store's values learn that they are no longer current, if the store can tell.
+    pub fn changes(&self) -> Option<Arc<dyn ChangeCounters>> {
+        self.0.changes_dyn()
     }
 }
 

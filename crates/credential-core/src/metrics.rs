@@ -1,0 +1,29 @@
+//! Metrics, through an emitter the program injects.
+
+/// Closed sets of label values: both sides are compile-time text, so no name of a credential can become a label.
+pub type Labels<'a> = &'a [(&'static str, &'static str)];
+
+/// Takes measurements to wherever the program keeps its metrics.
+///
+/// Called on the path of every request: an implementation must not block. Names and labels are documented in
+/// `nebula-credential-telemetry`.
+pub trait MetricsEmitter: Send + Sync + 'static {
+    /// Adds `by` to a counter.
+    fn increment(&self, name: &'static str, labels: Labels<'_>, by: u64);
+
+    /// Sets a gauge.
+    fn gauge(&self, name: &'static str, labels: Labels<'_>, value: f64);
+
+    /// Records one observation of a histogram; times are in seconds.
+    fn observe(&self, name: &'static str, labels: Labels<'_>, value: f64);
+}
+
+/// Measures nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoMetrics;
+
+impl MetricsEmitter for NoMetrics {
+    fn increment(&self, _: &'static str, _: Labels<'_>, _: u64) {}
+    fn gauge(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+    fn observe(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+}
