@@ -16,7 +16,9 @@ pub struct ApiKeyCredential {
     /// The key: one or more characters, none of them white space or control.
     #[secret]
     pub api_key: String,
-    /// The `https` URL of the API, or empty where it is not recorded. Plain `http` is for loopback addresses only.
+    /// The `https` URL of the API; empty, the default, where it is not recorded. Plain `http` is for loopback addresses
+    /// only.
+    #[serde(default)]
     pub endpoint: String,
 }
 

@@ -10,6 +10,9 @@ use crate::uri;
 
 /// A PostgreSQL database and how to sign in to it.
 ///
+/// In the stored form host, database, user name and password must be there; the other fields have defaults, those of
+/// [`from_connection_string`](Self::from_connection_string).
+///
 /// The user name and the password are `String`s that are wiped on drop; a clone is wiped by itself. A Unix socket,
 /// several hosts, and parameters other than `sslmode` and `connect_timeout` have no place here: keep such a URL as a
 /// [`ConnectionStringCredential`](crate::ConnectionStringCredential).
@@ -23,7 +26,8 @@ use crate::uri;
 pub struct PostgresCredential {
     /// A host name, an IPv4 address, or an IPv6 address without brackets.
     pub host: String,
-    /// The port; PostgreSQL's own is 5432.
+    /// The port; 5432, PostgreSQL's own, by default.
+    #[serde(default = "port")]
     pub port: u16,
     /// The database.
     pub database: String,
@@ -33,21 +37,41 @@ pub struct PostgresCredential {
     /// The password; empty where the server asks for none.
     #[secret]
     pub password: String,
-    /// How the connection is protected.
+    /// How the connection is protected; [`SslMode::VerifyFull`] by default.
+    #[serde(default)]
     pub ssl_mode: SslMode,
-    /// Most connections of a pool.
+    /// Most connections of a pool; 10 by default.
+    #[serde(default = "max_connections")]
     pub max_connections: u32,
-    /// Connections a pool keeps open.
+    /// Connections a pool keeps open; 1 by default.
+    #[serde(default = "min_connections")]
     pub min_connections: u32,
-    /// How long to wait for a connection, in seconds; libpq's `connect_timeout`.
+    /// How long to wait for a connection, in seconds, 30 by default; libpq's `connect_timeout`.
+    #[serde(default = "connection_timeout")]
     pub connection_timeout: u64,
 }
 
-/// What a URL that does not say gets. 5432 is PostgreSQL's own; the others are choices of this library.
+/// What a URL or a stored form that does not say gets. 5432 is PostgreSQL's own; the others are choices of this library.
 const PORT: u16 = 5432;
 const MAX_CONNECTIONS: u32 = 10;
 const MIN_CONNECTIONS: u32 = 1;
 const TIMEOUT_SECONDS: u64 = 30;
+
+const fn port() -> u16 {
+    PORT
+}
+
+const fn max_connections() -> u32 {
+    MAX_CONNECTIONS
+}
+
+const fn min_connections() -> u32 {
+    MIN_CONNECTIONS
+}
+
+const fn connection_timeout() -> u64 {
+    TIMEOUT_SECONDS
+}
 
 /// Longest `connect_timeout`, in seconds: libpq reads it as a C `int`.
 const TIMEOUT_SECONDS_MAX: u64 = i32::MAX.unsigned_abs() as u64;

@@ -1,6 +1,8 @@
 //! PostgreSQL and connection strings in general.
 
-use nebula_credential_core::{Credential, CredentialValue, ErrorKind, ExposeSecret};
+use nebula_credential_core::{
+    Credential, CredentialValue, ErrorKind, ExposeSecret, Plaintext, decode_credential,
+};
 use nebula_credential_types::{ConnectionStringCredential, PostgresCredential, SslMode};
 use percent_encoding::percent_decode_str;
 use proptest::prelude::*;
@@ -104,6 +106,38 @@ fn postgres_fills_in_what_a_url_leaves_out_and_keeps_every_mode() {
         PostgresCredential::from_connection_string("postgres://a:b@db:1/%E2%82%AC?&sslmode=dis%61ble&")
             .unwrap();
     assert_eq!((split.database.as_str(), split.ssl_mode), ("€", SslMode::Disable));
+}
+
+#[test]
+fn postgres_fills_in_what_a_stored_form_leaves_out() {
+    let from = |text: &str| decode_credential::<PostgresCredential>(&Plaintext::new(text.into()), 1);
+    let least = r#"{"host":"db","database":"orders","username":"app","password":""}"#;
+    let url = "postgres://app@db/orders";
+    assert_eq!(
+        json(&from(least).unwrap()),
+        json(&PostgresCredential::from_connection_string(url).unwrap())
+    );
+    for required in ["host", "database", "username", "password"] {
+        assert!(from(&least.replace(required, "port")).is_err(), "{required}");
+    }
+    let required = |name: &str| {
+        let field = PostgresCredential::fields()
+            .iter()
+            .find(|field| field.name == name);
+        field.unwrap().required
+    };
+    for name in [
+        "port",
+        "ssl_mode",
+        "max_connections",
+        "min_connections",
+        "connection_timeout",
+    ] {
+        assert!(!required(name), "{name}");
+    }
+    for name in ["host", "database", "username", "password"] {
+        assert!(required(name), "{name}");
+    }
 }
 
 #[test]
