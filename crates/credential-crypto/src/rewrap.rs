@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
@@ -15,7 +16,8 @@ use crate::envelope::Place;
 use crate::ring::{Epoch, KeyRing, RingId};
 use crate::sealer::Sealer;
 
-/// Records read at once: what is in memory is at most this many sealed payloads.
+/// Records read at once, and then replaced at once: what is in memory is at most this many sealed payloads, old and
+/// new. A store that makes what waits durable together needs one sync for all of them.
 const PAGE: usize = 64;
 /// Failures a report lists one by one; beyond, they are counted.
 const FAILURES_LISTED: usize = 100;
@@ -84,22 +86,24 @@ impl KeyJob {
         self.sealer.ring().refresh()?;
         loop {
             let page = scan(&self.store, &self.ctx, self.after.clone()).await?;
-            let mut before = self.after.take();
+            let before = self.after.take();
+            let last = page.items.last().map(cursor_of);
             for at in page.damaged {
-                report.scanned += 1;
-                report.fail(at, CredentialError::Tampered)?;
+                report.note(at, Done::Failed(CredentialError::Tampered))?;
             }
-            for record in page.items {
+            let steps = page.items.into_iter().map(|record| {
                 let at = cursor_of(&record);
-                self.step(record, before.as_ref(), &mut report).await?;
-                before = Some(at);
+                let step = self.step(record, before.as_ref());
+                async { (at, step.await) }
+            });
+            for (at, done) in together(steps).await {
+                report.note(at, done?)?;
             }
-            // Behind what could not be read as well.
-            let before = page.next.clone().or(before);
             progress(&Progress {
                 scanned: report.scanned,
                 rewritten: report.rewritten,
-                cursor: before,
+                // Behind what could not be read as well.
+                cursor: page.next.clone().or(last).or(before),
             });
             match page.next {
                 Some(next) => self.after = Some(next),
@@ -108,24 +112,19 @@ impl KeyJob {
         }
     }
 
-    /// One payload; `before` is the place the scan had reached ahead of it.
+    /// One payload; `before` is a place ahead of it.
     async fn step(
         &self,
         mut record: Record<Sealed>,
         before: Option<&ScanCursor>,
-        report: &mut JobReport,
-    ) -> Result<(), CredentialError> {
-        report.scanned += 1;
+    ) -> Result<Done, CredentialError> {
         let at = cursor_of(&record);
         for _ in 0..ATTEMPTS {
             let since = self.ctx.now();
             let payload = match self.renew(&record) {
                 Ok(Some(payload)) => payload,
-                Ok(None) => {
-                    report.current += 1;
-                    return Ok(());
-                }
-                Err(error) => return report.fail(at, error),
+                Ok(None) => return Ok(Done::Current),
+                Err(error) => return Ok(Done::Failed(error)),
             };
             let sealed = payload.clone();
             let rewrite = Op::Rewrite(Rewrite {
@@ -138,22 +137,15 @@ impl KeyJob {
                 Ok(_) => {
                     let waited = self.ctx.now().signed_duration_since(since);
                     self.sealer.check_written(&sealed, waited)?;
-                    report.rewritten += 1;
-                    return Ok(());
+                    return Ok(Done::Rewritten);
                 }
-                Err(error) if error.is_not_found() => {
-                    report.gone += 1;
-                    return Ok(());
-                }
+                Err(error) if error.is_not_found() => return Ok(Done::Gone),
                 Err(error) if error.is_conflict() => {}
                 Err(error) => return Err(error),
             }
             match find(&self.store, &self.ctx, before.cloned(), &at).await? {
                 Some(now) => record = now,
-                None => {
-                    report.gone += 1;
-                    return Ok(());
-                }
+                None => return Ok(Done::Gone),
             }
         }
         Err(CredentialError::unavailable(
@@ -206,7 +198,26 @@ pub struct JobReport {
     pub failures: Vec<(CredentialRef, Version, CredentialError)>,
 }
 
+/// What became of one payload.
+enum Done {
+    Rewritten,
+    Current,
+    Gone,
+    Failed(CredentialError),
+}
+
 impl JobReport {
+    fn note(&mut self, at: ScanCursor, done: Done) -> Result<(), CredentialError> {
+        self.scanned += 1;
+        match done {
+            Done::Rewritten => self.rewritten += 1,
+            Done::Current => self.current += 1,
+            Done::Gone => self.gone += 1,
+            Done::Failed(error) => return self.fail(at, error),
+        }
+        Ok(())
+    }
+
     /// Notes a failure of one payload; passes on what is none.
     fn fail(&mut self, at: ScanCursor, error: CredentialError) -> Result<(), CredentialError> {
         match error.kind() {
@@ -316,6 +327,23 @@ async fn call(
     poll_fn(|cx| store.poll_ready(cx)).await?;
     let ctx = ctx.clone();
     store.call(Request { ctx, op }).await
+}
+
+/// Runs all of `futures` at once; their outcomes, in their order.
+async fn together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|cx| {
+        let mut left = false;
+        for (future, outcome) in running.iter_mut().filter(|(_, outcome)| outcome.is_none()) {
+            match future.as_mut().poll(cx) {
+                Poll::Ready(done) => *outcome = Some(done),
+                Poll::Pending => left = true,
+            }
+        }
+        if left { Poll::Pending } else { Poll::Ready(()) }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, outcome)| outcome).collect()
 }
 
 async fn scan(

@@ -156,12 +156,12 @@ fn live(conn: &Connection, id: &CredentialRef) -> Result<Stored, Fault> {
     }
 }
 
-pub(crate) fn update(conn: &Connection, op: Update, now: DateTime<Utc>) -> Result<RecordHead, Fault> {
+pub(crate) fn update(conn: &Connection, op: &Update, now: DateTime<Utc>) -> Result<RecordHead, Fault> {
     let Stored { id, mut head } = live(conn, &op.id)?;
     op.precondition.check(&op.id, Some(head.latest), true)?;
-    if let Some(tags) = op.tags {
-        retag(conn, &op.id, &head.tags, &tags)?;
-        head.tags = tags;
+    if let Some(tags) = &op.tags {
+        retag(conn, &op.id, &head.tags, tags)?;
+        head.tags = tags.clone();
     }
     if let Some(phase) = op.phase {
         head.phase = phase;

@@ -3,6 +3,7 @@
 mod change;
 mod check;
 mod error;
+mod group;
 mod home;
 mod list;
 mod local;

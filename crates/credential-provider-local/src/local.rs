@@ -12,11 +12,12 @@ use nebula_credential_core::{
 use rusqlite::Connection;
 
 use crate::error::Fault;
+use crate::group::{Asked, Change};
 use crate::home::Home;
 use crate::list::{Listing, Scanning, Step};
 use crate::pool::Pool;
 use crate::queue::Queue;
-use crate::reply::reply;
+use crate::reply::{Reply, reply};
 use crate::writer::Writer;
 use crate::{change, read};
 
@@ -33,7 +34,11 @@ struct Handle {
     shared: Arc<Shared>,
 }
 
-type Task = Box<dyn FnOnce(&Shared, &mut Writer) + Send>;
+enum Task {
+    Change(Box<dyn Change>),
+    /// Anything else that takes the thread.
+    Work(Box<dyn FnOnce(&Shared) + Send>),
+}
 
 struct Shared {
     path: PathBuf,
@@ -171,30 +176,29 @@ impl LocalStorage {
     async fn change<T: Send + 'static>(
         &self,
         ctx: &OpContext,
-        body: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+        body: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, CredentialError> {
-        self.change_and(ctx, body, |_, _| ()).await
+        self.change_and_scrub(ctx, body, false).await
     }
 
-    /// Like [`change`](Self::change), with something to do before the caller hears of a change that was made.
-    async fn change_and<T: Send + 'static>(
+    /// Like [`change`](Self::change); if `scrubs`, the log is emptied before the caller hears of it.
+    async fn change_and_scrub<T: Send + 'static>(
         &self,
         ctx: &OpContext,
-        body: impl FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
-        after: impl FnOnce(&mut Writer, &Home) + Send + 'static,
+        body: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        scrubs: bool,
     ) -> Result<T, CredentialError> {
         let ctx = ctx.clone();
-        self.0
-            .shared
-            .submit(move |shared, writer| {
-                let home = shared.open_here()?;
-                let done = writer.change(home, &ctx, body);
-                if done.is_ok() {
-                    after(writer, home);
-                }
-                done
-            })
-            .await
+        let ask = move |reply| {
+            Task::Change(Box::new(Asked {
+                ctx,
+                body,
+                scrubs,
+                reply,
+                made: None,
+            }))
+        };
+        self.0.shared.submit(ask).await
     }
 }
 
@@ -204,7 +208,7 @@ impl Shared {
         if let Some(home) = self.home.get() {
             return Ok(home);
         }
-        self.submit(|shared, _| shared.open_here().map(|_| ())).await?;
+        self.work_for(|shared| shared.open_here().map(|_| ())).await?;
         self.open_here()
     }
 
@@ -221,20 +225,30 @@ impl Shared {
         Ok(self.home.get_or_init(|| home))
     }
 
-    /// Has `work` done by the thread of the store. A future that is dropped before its turn takes it back; later, it is
-    /// done all the same.
+    /// Has `work` done by the thread of the store.
+    async fn work_for<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, CredentialError> + Send + 'static,
+    ) -> Result<T, CredentialError> {
+        let ask = |reply: Reply<_>| {
+            Task::Work(Box::new(move |shared| {
+                if !reply.is_abandoned() {
+                    reply.send(work(shared));
+                }
+            }))
+        };
+        self.submit(ask).await
+    }
+
+    /// Has the thread of the store do what answers to the reply. A future that is dropped before its turn takes it back;
+    /// later, it is done all the same.
     async fn submit<T: Send + 'static>(
         self: &Arc<Self>,
-        work: impl FnOnce(&Self, &mut Writer) -> Result<T, CredentialError> + Send + 'static,
+        ask: impl FnOnce(Reply<Result<T, CredentialError>>) -> Task,
     ) -> Result<T, CredentialError> {
         self.start()?;
         let (reply, answer) = reply();
-        let task: Task = Box::new(move |shared, writer| {
-            if !reply.is_abandoned() {
-                reply.send(work(shared, writer));
-            }
-        });
-        if self.queue.push(task).await.is_err() {
+        if self.queue.push(ask(reply)).await.is_err() {
             return Err(stopped());
         }
         match answer.await {
@@ -269,12 +283,26 @@ impl Shared {
         Ok(())
     }
 
+    /// A change that waits already, if it is the first in the queue.
+    fn next_change(&self) -> Option<Box<dyn Change>> {
+        match self.queue.pop_if(|task| matches!(task, Task::Change(_)))? {
+            Task::Change(change) => Some(change),
+            Task::Work(_) => None,
+        }
+    }
+
     fn work(&self) {
         // However this ends, nobody waits for ever.
         let _end = Abandon(&self.queue);
         let mut writer = Writer::default();
         while let Some(task) = self.queue.pop() {
-            task(self, &mut writer);
+            match task {
+                Task::Work(work) => work(self),
+                Task::Change(first) => match self.open_here() {
+                    Ok(home) => writer.change(home, first, || self.next_change()),
+                    Err(error) => first.tell(Some(error)),
+                },
+            }
             if let Some(home) = self.home.get() {
                 writer.maintain(home, self.queue.is_empty());
             }
@@ -354,18 +382,13 @@ impl SecretStore for LocalStorage {
 
     async fn update(&self, ctx: &OpContext, op: Update) -> Result<RecordHead, CredentialError> {
         let now = ctx.now();
-        self.change(ctx, move |conn| change::update(conn, op, now)).await
+        self.change(ctx, move |conn| change::update(conn, &op, now)).await
     }
 
     async fn delete(&self, ctx: &OpContext, op: Delete) -> Result<(), CredentialError> {
         let now = ctx.now();
-        let purge = op.mode == DeleteMode::Purge;
-        let scrub = move |writer: &mut Writer, home: &Home| {
-            if purge {
-                writer.scrub(home);
-            }
-        };
-        self.change_and(ctx, move |conn| change::delete(conn, &op, now), scrub)
+        let scrubs = op.mode == DeleteMode::Purge;
+        self.change_and_scrub(ctx, move |conn| change::delete(conn, &op, now), scrubs)
             .await
     }
 
@@ -433,7 +456,7 @@ mod tests {
         finish(store.open()).unwrap();
         // As a child finds it: the memory of the parent, without its threads.
         *store.0.shared.started.lock().unwrap() = Some(0);
-        let error = finish(store.0.shared.submit(|_, _| Ok(()))).unwrap_err();
+        let error = finish(store.0.shared.work_for(|_| Ok(()))).unwrap_err();
         assert!(error.to_string().contains("after the fork"), "{error}");
     }
 
@@ -442,9 +465,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalStorage::new(dir.path().join("secrets"));
         let shared = &store.0.shared;
-        let died: Result<(), _> = finish(shared.submit(|_, _| panic!("as a bug would")));
+        let died: Result<(), _> = finish(shared.work_for(|_| panic!("as a bug would")));
         assert!(died.unwrap_err().is_outcome_unknown());
-        let after: Result<(), _> = finish(shared.submit(|_, _| Ok(())));
+        let after: Result<(), _> = finish(shared.work_for(|_| Ok(())));
         assert_eq!(
             after.unwrap_err().kind(),
             nebula_credential_core::ErrorKind::Unavailable

@@ -85,6 +85,19 @@ impl<T> Queue<T> {
         }
     }
 
+    /// The next task, if there is one now and it is `wanted`.
+    pub(crate) fn pop_if(&self, wanted: impl FnOnce(&T) -> bool) -> Option<T> {
+        let mut state = self.lock();
+        if !state.tasks.front().is_some_and(wanted) {
+            return None;
+        }
+        let task = state.tasks.pop_front();
+        let waker = state.grant();
+        drop(state);
+        wake(waker);
+        task
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().tasks.is_empty()
     }
@@ -251,6 +264,20 @@ mod tests {
         assert_eq!(poll(&mut b, &second), Poll::Ready(Ok(())));
         let rest: Vec<_> = (2..=CAPACITY + 1).map_while(|_| queue.pop()).collect();
         assert_eq!(rest[rest.len() - 2..], [100, 101]);
+    }
+
+    #[test]
+    fn only_a_wanted_task_is_taken_and_its_place_goes_to_who_waits() {
+        let queue = full();
+        let count = Arc::default();
+        let mut waiting = queue.push(100);
+        assert!(poll(&mut waiting, &count).is_pending());
+        assert_eq!(queue.pop_if(|task| *task > 0), None);
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        assert_eq!(queue.pop_if(|task| *task == 0), Some(0));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!(poll(&mut waiting, &count), Poll::Ready(Ok(())));
+        assert_eq!(Queue::<u8>::new().pop_if(|_| true), None);
     }
 
     #[test]

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use nebula_credential_core::{CredentialError, OpContext};
+use rusqlite::Connection;
 use rusqlite::wal::CheckpointMode;
-use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use crate::error::Fault;
+use crate::group::{Change, End, Member, transact};
 use crate::home::{BUSY, Home, Role};
-use crate::schema::MIGRATIONS;
 
 /// Frames (4 KiB pages) in the log that are not written back yet, before they are when nobody waits.
 const IDLE_FRAMES: i32 = 1000;
@@ -30,29 +28,76 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Makes one change, in a transaction of its own; durable when this returns `Ok`.
-    pub(crate) fn change<T>(
+    /// Makes `first`, and what `next` brings meanwhile, in one transaction; durable before anyone is told so.
+    pub(crate) fn change(
         &mut self,
         home: &Home,
-        ctx: &OpContext,
-        body: impl FnOnce(&Connection) -> Result<T, Fault>,
-    ) -> Result<T, CredentialError> {
-        let lock = home.lock_writer()?;
-        // It may have waited long, in the queue and for the lock.
-        ctx.check_deadline()?;
-        let conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => home.connect(Role::Writer).map_err(|fault| home.explain(fault))?,
+        first: Box<dyn Change>,
+        next: impl FnMut() -> Option<Box<dyn Change>>,
+    ) {
+        if first.is_abandoned() {
+            return;
+        }
+        let opened = home.lock_writer().and_then(|lock| {
+            let conn = match self.conn.take() {
+                Some(conn) => conn,
+                None => home.connect(Role::Writer).map_err(|fault| home.explain(fault))?,
+            };
+            Ok((lock, conn))
+        });
+        let (lock, conn) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return first.tell(Some(error)),
         };
-        let (done, sound) = transact(&conn, home, body);
+        let mut group = vec![Member::new(first)];
+        let (end, sound) = transact(&conn, &mut group, next);
         drop(lock);
         // After a failed sync the system may drop the pages it could not write and report success on the next try: what
         // this connection believes of the file is void.
         if sound {
             self.conn = Some(conn);
-            self.changes = self.changes.saturating_add(1);
         }
-        done
+        self.tell(home, group, end);
+    }
+
+    /// Tells each member of a group what became of it.
+    fn tell(&mut self, home: &Home, mut group: Vec<Member>, end: End) {
+        let failure = match end {
+            End::Committed => {
+                self.changes = self
+                    .changes
+                    .saturating_add(u32::try_from(group.len()).unwrap_or(u32::MAX));
+                if group
+                    .iter()
+                    .any(|member| member.refusal.is_none() && member.change.scrubs())
+                {
+                    self.scrub(home);
+                }
+                for Member { change, refusal } in group {
+                    change.tell(refusal.map(|fault| home.explain(fault)));
+                }
+                return;
+            }
+            End::Undone(fault) => home.explain(fault),
+            End::Failed(fault) => home.explain_commit(fault),
+        };
+        match group.pop() {
+            Some(only) if group.is_empty() => {
+                let refusal = only.refusal.map(|fault| home.explain(fault));
+                only.change.tell(Some(refusal.unwrap_or(failure)));
+            }
+            // One of them may be to blame for what befell all. What is in doubt cannot be tried again, but a refusal for
+            // the sake of a change in doubt can.
+            last => {
+                for member in group.into_iter().chain(last) {
+                    if failure.is_outcome_unknown() && member.refusal.is_none() {
+                        member.change.tell(Some(failure.clone()));
+                    } else {
+                        self.change(home, member.change, || None);
+                    }
+                }
+            }
+        }
     }
 
     /// Writes the log back into the database when it is long. After the answers are given; a failure here loses
@@ -91,48 +136,4 @@ impl Writer {
             self.unscrubbed = emptied.is_err();
         }
     }
-}
-
-/// The outcome, and whether the connection can be used again.
-fn transact<T>(
-    conn: &Connection,
-    home: &Home,
-    body: impl FnOnce(&Connection) -> Result<T, Fault>,
-) -> (Result<T, CredentialError>, bool) {
-    let prepared = begin(conn).and_then(|tx| {
-        let before = tx.total_changes();
-        let value = body(&tx)?;
-        if tx.total_changes() != before {
-            tx.prepare_cached("UPDATE head SET generation = generation + 1")?
-                .execute([])?;
-        }
-        Ok((tx, value))
-    });
-    let (tx, value) = match prepared {
-        Ok(prepared) => prepared,
-        Err(fault) => {
-            let sound = !fault.poisons() && conn.is_autocommit();
-            return (Err(home.explain(fault)), sound);
-        }
-    };
-    match tx.commit() {
-        Ok(()) => (Ok(value), true),
-        Err(error) => (Err(home.explain_commit(error.into())), false),
-    }
-}
-
-/// Begins a transaction on a store that still has the format this program knows.
-fn begin(conn: &Connection) -> Result<Transaction<'_>, Fault> {
-    // No other is open: the last one left the connection in autocommit mode, or it would not have been kept.
-    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    let format: i64 = tx
-        .prepare_cached("PRAGMA user_version")?
-        .query_one([], |row| row.get(0))?;
-    if usize::try_from(format) == Ok(MIGRATIONS.len()) {
-        return Ok(tx);
-    }
-    Err(CredentialError::unsupported_format(
-        "the store was upgraded by a newer version while this program ran; upgrade and restart it",
-    )
-    .into())
 }

@@ -1,0 +1,309 @@
+//! Changes that wait at the same time share one transaction, and so one sync of the disk.
+//!
+//! Each is still atomic by itself and is told the outcome it would have had alone: one that is refused changes nothing
+//! and harms no other, and a group that meets a fault is undone and its members are made one by one.
+
+use std::time::{Duration, Instant};
+
+use nebula_credential_core::{CredentialError, OpContext};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::error::Fault;
+use crate::reply::Reply;
+use crate::schema::MIGRATIONS;
+
+/// How long a group takes in more members. Other processes wait for the whole group; and what takes longer than some
+/// syncs (0.1 to 0.2 ms on a fast disk) gains nothing from sharing one.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// A change that waits for its turn.
+pub(crate) trait Change: Send {
+    /// Whether its caller has given up.
+    fn is_abandoned(&self) -> bool;
+
+    /// Makes it inside a transaction. That may be undone, and the change made again in another.
+    fn make(&mut self, conn: &Connection) -> Result<(), Fault>;
+
+    /// Whether the log must not keep what it overwrote.
+    fn scrubs(&self) -> bool;
+
+    /// Tells the caller what [`make`](Self::make) came to, or why it came to nothing.
+    fn tell(self: Box<Self>, failure: Option<CredentialError>);
+}
+
+/// A change with the way to its caller.
+pub(crate) struct Asked<T, B> {
+    pub(crate) ctx: OpContext,
+    pub(crate) body: B,
+    pub(crate) scrubs: bool,
+    pub(crate) reply: Reply<Result<T, CredentialError>>,
+    pub(crate) made: Option<T>,
+}
+
+impl<T, B> Change for Asked<T, B>
+where
+    T: Send,
+    B: FnMut(&Connection) -> Result<T, Fault> + Send,
+{
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_abandoned()
+    }
+
+    fn make(&mut self, conn: &Connection) -> Result<(), Fault> {
+        // It may have waited long, in the queue and for the lock.
+        self.ctx.check_deadline()?;
+        self.made = Some((self.body)(conn)?);
+        Ok(())
+    }
+
+    fn scrubs(&self) -> bool {
+        self.scrubs
+    }
+
+    fn tell(self: Box<Self>, failure: Option<CredentialError>) {
+        let outcome = match (failure, self.made) {
+            (Some(failure), _) => Err(failure),
+            (None, Some(made)) => Ok(made),
+            (None, None) => Err(CredentialError::internal(
+                "a change was committed before it was made",
+            )),
+        };
+        self.reply.send(outcome);
+    }
+}
+
+/// A change, and why it was refused if it was.
+pub(crate) struct Member {
+    pub(crate) change: Box<dyn Change>,
+    pub(crate) refusal: Option<Fault>,
+}
+
+/// How the transaction of a group ended.
+pub(crate) enum End {
+    /// Its members have happened, but for those that were refused.
+    Committed,
+    /// Nothing has happened.
+    Undone(Fault),
+    /// The commit failed.
+    Failed(Fault),
+}
+
+/// Makes `group`, and then what `next` brings, in one transaction. Also tells whether the connection can be used again.
+pub(crate) fn transact(
+    conn: &Connection,
+    group: &mut Vec<Member>,
+    mut next: impl FnMut() -> Option<Box<dyn Change>>,
+) -> (End, bool) {
+    let since = Instant::now();
+    let prepared = begin(conn).and_then(|tx| {
+        let mut made: u32 = 0;
+        let mut at = 0;
+        loop {
+            while let Some(member) = group.get_mut(at) {
+                at += 1;
+                let before = tx.total_changes();
+                match member.change.make(&tx) {
+                    Ok(()) if tx.total_changes() != before => made = made.saturating_add(1),
+                    Ok(()) => {}
+                    Err(fault) if !fault.poisons() && !tx.is_autocommit() && tx.total_changes() == before => {
+                        member.refusal = Some(fault);
+                    }
+                    Err(fault) => return Err(fault),
+                }
+            }
+            if since.elapsed() >= GATHER {
+                break;
+            }
+            match next() {
+                Some(change) if change.is_abandoned() => {}
+                Some(change) => group.push(Member::new(change)),
+                None => break,
+            }
+        }
+        if made > 0 {
+            tx.prepare_cached("UPDATE head SET generation = generation + ?1")?
+                .execute([made])?;
+        }
+        Ok(tx)
+    });
+    let tx = match prepared {
+        Ok(tx) => tx,
+        Err(fault) => {
+            let sound = !fault.poisons() && conn.is_autocommit();
+            return (End::Undone(fault), sound);
+        }
+    };
+    match tx.commit() {
+        Ok(()) => (End::Committed, true),
+        Err(error) => (End::Failed(error.into()), false),
+    }
+}
+
+impl Member {
+    pub(crate) fn new(change: Box<dyn Change>) -> Self {
+        Self {
+            change,
+            refusal: None,
+        }
+    }
+}
+
+/// Begins a transaction on a store that still has the format this program knows.
+fn begin(conn: &Connection) -> Result<Transaction<'_>, Fault> {
+    // No other is open: the last one left the connection in autocommit mode, or it would not have been kept.
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    let format: i64 = tx
+        .prepare_cached("PRAGMA user_version")?
+        .query_one([], |row| row.get(0))?;
+    if usize::try_from(format) == Ok(MIGRATIONS.len()) {
+        return Ok(tx);
+    }
+    Err(CredentialError::unsupported_format(
+        "the store was upgraded by a newer version while this program ran; upgrade and restart it",
+    )
+    .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::future::Future as _;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::home::{Home, Role};
+    use crate::reply::{Answer, reply};
+    use crate::writer::Writer;
+
+    type Outcome = Answer<Result<(), CredentialError>>;
+
+    fn asked(
+        body: impl FnMut(&Connection) -> Result<(), Fault> + Send + 'static,
+    ) -> (Box<dyn Change>, Outcome) {
+        let (reply, answer) = reply();
+        let asked = Asked {
+            ctx: OpContext::default(),
+            body,
+            scrubs: false,
+            reply,
+            made: None,
+        };
+        (Box::new(asked), answer)
+    }
+
+    fn bury(name: &'static str) -> (Box<dyn Change>, Outcome) {
+        asked(move |conn| {
+            conn.execute("INSERT INTO tombstone VALUES ('t', 's', ?1, 1)", [name])?;
+            Ok(())
+        })
+    }
+
+    /// What came of a change; `None` while it is not told, or if nobody will tell.
+    fn told(mut answer: Outcome) -> Option<Result<(), CredentialError>> {
+        match Pin::new(&mut answer).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(told) => told,
+            Poll::Pending => None,
+        }
+    }
+
+    struct Place {
+        home: Home,
+        writer: Writer,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            Self {
+                home: Home::open(&dir.path().join("secrets"), true).unwrap(),
+                writer: Writer::default(),
+                _dir: dir,
+            }
+        }
+
+        /// Makes `changes` while all of them wait.
+        fn make(
+            &mut self,
+            changes: Vec<(Box<dyn Change>, Outcome)>,
+        ) -> Vec<Option<Result<(), CredentialError>>> {
+            let (changes, answers): (VecDeque<_>, Vec<_>) = changes.into_iter().unzip();
+            let waiting = RefCell::new(changes);
+            let next = || waiting.borrow_mut().pop_front();
+            // A group ends when it took long, and a machine may be slow.
+            while let Some(first) = next() {
+                self.writer.change(&self.home, first, next);
+            }
+            answers.into_iter().map(told).collect()
+        }
+
+        /// The names that were buried, and the number of changes.
+        fn found(&self) -> (Vec<String>, i64) {
+            let conn = self.home.connect(Role::Reader).unwrap();
+            let mut statement = conn.prepare("SELECT name FROM tombstone ORDER BY name").unwrap();
+            let names = statement.query_map([], |row| row.get(0)).unwrap();
+            let generation = conn
+                .query_row("SELECT generation FROM head", [], |row| row.get(0))
+                .unwrap();
+            (names.map(Result::unwrap).collect(), generation)
+        }
+    }
+
+    #[test]
+    fn a_refused_change_harms_no_other() {
+        let mut place = Place::new();
+        let refused = asked(|_| Err(CredentialError::not_found("n").into()));
+        let told = place.make(vec![bury("a"), refused, bury("b")]);
+        assert!(matches!(told.as_slice(), [Some(Ok(())), Some(Err(no)), Some(Ok(()))] if no.is_not_found()));
+        assert_eq!(place.found(), (vec!["a".to_owned(), "b".to_owned()], 2));
+    }
+
+    #[test]
+    fn what_fails_half_way_is_undone_and_the_others_are_made() {
+        let mut place = Place::new();
+        let halved = asked(|conn| {
+            conn.execute("INSERT INTO tombstone VALUES ('t', 's', 'half', 1)", [])?;
+            Err(CredentialError::storage("the other half failed").into())
+        });
+        // Poisons the connection.
+        let damaged = asked(|_| {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            Err(rusqlite::Error::SqliteFailure(code, None).into())
+        });
+        let told = place.make(vec![bury("a"), halved, bury("b"), damaged, bury("c")]);
+        let made: Vec<bool> = told.into_iter().map(|told| told.unwrap().is_ok()).collect();
+        assert_eq!(made, [true, false, true, false, true]);
+        assert_eq!(place.found().0, ["a", "b", "c"]);
+        assert_eq!(place.found().1, 3);
+    }
+
+    #[test]
+    fn a_change_may_rest_on_the_one_before_it_in_its_group() {
+        let mut place = Place::new();
+        let told = place.make(vec![bury("a"), bury("a"), bury("b")]);
+        assert!(matches!(
+            told.as_slice(),
+            [Some(Ok(())), Some(Err(_)), Some(Ok(()))]
+        ));
+        assert_eq!(place.found().1, 2);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_not_made() {
+        let mut place = Place::new();
+        let (given_up, answer) = bury("b");
+        drop(answer);
+        let (first, answer) = bury("c");
+        drop(answer);
+        let mut changes = VecDeque::from([given_up]);
+        let (last, outcome) = bury("a");
+        changes.push_back(last);
+        place.writer.change(&place.home, first, || changes.pop_front());
+        let (other, _answer) = bury("d");
+        place.writer.change(&place.home, other, || changes.pop_front());
+        assert!(matches!(told(outcome), Some(Ok(()))));
+        assert_eq!(place.found().0, ["a", "d"]);
+    }
+}
