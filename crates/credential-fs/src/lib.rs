@@ -12,6 +12,7 @@ mod file;
 mod lock;
 mod name;
 mod outside;
+mod shared;
 mod sync;
 mod walk;
 mod write;

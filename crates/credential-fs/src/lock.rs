@@ -102,8 +102,8 @@ fn try_flock(dir: &PrivateDir, name: &str, fd: &OwnedFd) -> Result<bool, Credent
     }
 }
 
-/// The lock file, made if missing.
-fn open(dir: &PrivateDir, name: &str) -> Result<OwnedFd, CredentialError> {
+/// The file, made if missing, for reading and writing.
+pub(crate) fn open(dir: &PrivateDir, name: &str) -> Result<OwnedFd, CredentialError> {
     name::validate(name)?;
     let path = dir.child(name);
     let create = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

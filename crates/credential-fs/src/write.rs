@@ -95,7 +95,7 @@ impl PrivateDir {
     }
 
     /// The lock of the directory, until it is dropped, to change the file `name`.
-    fn exclusive(&self, name: &str) -> Result<Held, CredentialError> {
+    pub(crate) fn exclusive(&self, name: &str) -> Result<Held, CredentialError> {
         let fd = Held(self.place.reopen()?);
         retry_on_intr(|| flock(&fd.0, FlockOperation::LockExclusive)).map_err(failed("lock", self.path()))?;
         match unlinkat(&self.place.fd, temporary(name), AtFlags::empty()) {

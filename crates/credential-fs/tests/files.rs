@@ -346,3 +346,29 @@ fn writers_of_one_directory_wait_for_each_other() {
     assert!(content.iter().all(|byte| *byte == content[0]));
     assert_eq!(names(&dir), ["key"]);
 }
+
+#[test]
+fn a_shared_file_grows_to_its_length_once_and_keeps_what_is_in_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = PrivateDir::create(scratch.path().join("store")).unwrap();
+    let file = dir.open_shared("counters", 8).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 8);
+    std::os::unix::fs::FileExt::write_all_at(&file, b"1234", 0).unwrap();
+    let longer = dir.open_shared("counters", 12).unwrap();
+    drop(dir.open_shared("counters", 4).unwrap());
+    let mut bytes = [1; 12];
+    std::os::unix::fs::FileExt::read_exact_at(&longer, &mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"1234\0\0\0\0\0\0\0\0");
+    assert_eq!(longer.metadata().unwrap().len(), 12);
+}
+
+#[test]
+fn a_shared_file_that_others_can_write_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = PrivateDir::create(scratch.path().join("store")).unwrap();
+    drop(dir.open_shared("counters", 8).unwrap());
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(dir.path().join("counters"), open).unwrap();
+    let error = dir.open_shared("counters", 8).unwrap_err();
+    assert!(matches!(error, CredentialError::InsecureStorage(_)), "{error}");
+}
