@@ -349,8 +349,7 @@ fn writers_of_one_directory_wait_for_each_other() {
 
 #[test]
 fn a_shared_file_grows_to_its_length_once_and_keeps_what_is_in_it() {
-    let scratch = tempfile::tempdir().unwrap();
-    let dir = PrivateDir::create(scratch.path().join("store")).unwrap();
+    let (_scratch, dir) = store();
     let file = dir.open_shared("counters", 8).unwrap();
     assert_eq!(file.metadata().unwrap().len(), 8);
     std::os::unix::fs::FileExt::write_all_at(&file, b"1234", 0).unwrap();
@@ -364,11 +363,9 @@ fn a_shared_file_grows_to_its_length_once_and_keeps_what_is_in_it() {
 
 #[test]
 fn a_shared_file_that_others_can_write_is_refused() {
-    let scratch = tempfile::tempdir().unwrap();
-    let dir = PrivateDir::create(scratch.path().join("store")).unwrap();
+    let (_scratch, dir) = store();
     drop(dir.open_shared("counters", 8).unwrap());
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    std::fs::set_permissions(dir.path().join("counters"), open).unwrap();
+    fs::set_permissions(dir.path().join("counters"), Permissions::from_mode(0o666)).unwrap();
     let error = dir.open_shared("counters", 8).unwrap_err();
     assert!(matches!(error, CredentialError::InsecureStorage(_)), "{error}");
 }
