@@ -31,6 +31,7 @@ pub struct EncryptLayer(Keys);
 enum Keys {
     Ring(Sealer),
     Direct(Arc<dyn Direct>),
+    Locked,
 }
 
 impl EncryptLayer {
@@ -47,6 +48,12 @@ impl EncryptLayer {
         let sealer = DirectSealer::new(provider, Suite::default())?;
         Ok(Self(Keys::Direct(Arc::new(sealer))))
     }
+
+    /// Passes what carries no payload, and refuses the rest with [`CredentialError::Unlock`]: no value is read or
+    /// stored.
+    pub fn locked() -> Self {
+        Self(Keys::Locked)
+    }
 }
 
 impl fmt::Debug for EncryptLayer {
@@ -60,6 +67,7 @@ impl fmt::Debug for Keys {
         match self {
             Self::Ring(sealer) => f.debug_tuple("Ring").field(sealer.ring()).finish(),
             Self::Direct(_) => f.write_str("Direct"),
+            Self::Locked => f.write_str("Locked"),
         }
     }
 }
@@ -249,7 +257,7 @@ impl Written {
             Keys::Ring(sealer) => {
                 sealer.check_written(sealed, self.clock.now().signed_duration_since(self.since))
             }
-            Keys::Direct(_) => Ok(()),
+            Keys::Direct(_) | Keys::Locked => Ok(()),
         }
     }
 }
@@ -293,6 +301,7 @@ impl Keys {
         match self {
             Self::Ring(sealer) => sealer.seal(place, &secret),
             Self::Direct(direct) => direct.seal(place, secret).await,
+            Self::Locked => Err(locked()),
         }
     }
 
@@ -300,8 +309,15 @@ impl Keys {
         match self {
             Self::Ring(sealer) => sealer.open(place, sealed),
             Self::Direct(direct) => direct.open(place, sealed).await,
+            Self::Locked => Err(locked()),
         }
     }
+}
+
+fn locked() -> CredentialError {
+    CredentialError::unlock_failed(
+        "values are neither read nor stored without a key; name what unlocks the store",
+    )
 }
 
 /// [`DirectSealer`] of any provider.

@@ -5,7 +5,7 @@ use nebula_credential_core::{
     Clock, CredentialError, CredentialRef, Get, Op, OpContext, Principal, Request, Response, Scope, Sealed,
     SecretStore, Selector, StoreHandle, SystemClock, TenantId, Version, limits,
 };
-use nebula_credential_crypto::{EncryptLayer, KeyRingFile};
+use nebula_credential_crypto::KeyRingFile;
 use tokio::sync::OnceCell;
 use tower::ServiceExt as _;
 use tower_layer::Layer;
@@ -13,6 +13,7 @@ use tower_service::Service;
 
 use crate::keys::Keys;
 use crate::stack::Layers;
+use crate::unlock::{Lock, UnlockLayer};
 use crate::{CredentialManager, PlainService, SealedService};
 
 /// Makes a [`CredentialManager`].
@@ -189,23 +190,27 @@ struct Source {
 pub(crate) struct Opened {
     pub(crate) stack: PlainService,
     pub(crate) store: StoreHandle,
-    pub(crate) ring: KeyRingFile,
+    lock: Arc<Lock>,
+}
+
+impl Opened {
+    /// The key ring, unlocked.
+    pub(crate) async fn ring(&self) -> Result<&KeyRingFile, CredentialError> {
+        self.lock.ring().await
+    }
 }
 
 impl Inner {
-    pub(crate) async fn stack(&self) -> Result<&PlainService, CredentialError> {
-        self.opened().await.map(|opened| &opened.stack)
-    }
-
+    /// Store and stack; the key ring is still locked.
     pub(crate) async fn opened(&self) -> Result<&Opened, CredentialError> {
         match self.opened.get() {
             Some(opened) => Ok(opened),
             // A failure is not remembered: the next use tries again.
-            None => self.opened.get_or_try_init(|| self.open()).await,
+            None => self.opened.get_or_try_init(async || self.open()).await,
         }
     }
 
-    async fn open(&self) -> Result<Opened, CredentialError> {
+    fn open(&self) -> Result<Opened, CredentialError> {
         let store = match &self.source.store {
             Some(store) => store.clone(),
             None => crate::paths::default_store()?,
@@ -214,16 +219,19 @@ impl Inner {
             Some(directory) => directory,
             None => crate::paths::config_dir()?,
         };
-        let ring = self
-            .source
-            .keys
-            .open_ring(directory, &store, &self.source.tenant, Arc::clone(&self.clock))
-            .await?;
-        let encrypt = EncryptLayer::new(ring.ring().clone());
+        let lock = Arc::new(Lock {
+            keys: self.source.keys.clone(),
+            directory,
+            store: store.clone(),
+            tenant: self.source.tenant.clone(),
+            clock: Arc::clone(&self.clock),
+            ring: OnceCell::new(),
+        });
+        let encrypt = UnlockLayer(Arc::clone(&lock));
         Ok(Opened {
             stack: self.source.layers.compose(store.clone(), &encrypt),
             store,
-            ring,
+            lock,
         })
     }
 

@@ -112,10 +112,11 @@ impl CredentialManager {
         self.write(value, write).await
     }
 
-    /// Files a credential under `tags` instead of those it has. Tags lie in the clear.
+    /// Files a credential under `tags` instead of those it has. Tags lie in the clear: needs no key.
     ///
     /// # Errors
-    /// [`NotFound`](CredentialError::NotFound), and those of the store.
+    /// [`NotFound`](CredentialError::NotFound), [`KeyNotFound`](CredentialError::KeyNotFound) if the key ring of the store
+    /// is missing, and those of the store.
     pub async fn set_tags(
         &self,
         name: impl AsRef<str>,
@@ -131,18 +132,20 @@ impl CredentialManager {
         Ok(CredentialMetadata::new(head, self.now()))
     }
 
-    /// Deletes a credential; [`restore`](Self::restore) undoes it.
+    /// Deletes a credential; [`restore`](Self::restore) undoes it. Needs no key.
     ///
     /// # Errors
-    /// [`NotFound`](CredentialError::NotFound), and those of the store.
+    /// [`NotFound`](CredentialError::NotFound), [`KeyNotFound`](CredentialError::KeyNotFound) if the key ring of the store
+    /// is missing, and those of the store.
     pub async fn delete(&self, name: impl AsRef<str>) -> Result<(), CredentialError> {
         self.remove(name.as_ref(), DeleteMode::Soft).await
     }
 
-    /// Destroys every version of a credential, deleted or not. This cannot be undone.
+    /// Destroys every version of a credential, deleted or not. This cannot be undone. Needs no key.
     ///
     /// # Errors
-    /// [`NotFound`](CredentialError::NotFound), and those of the store.
+    /// [`NotFound`](CredentialError::NotFound), [`KeyNotFound`](CredentialError::KeyNotFound) if the key ring of the store
+    /// is missing, and those of the store.
     pub async fn purge(&self, name: impl AsRef<str>) -> Result<(), CredentialError> {
         self.remove(name.as_ref(), DeleteMode::Purge).await
     }
@@ -156,11 +159,12 @@ impl CredentialManager {
         self.call(Op::Delete(op)).await.map(drop)
     }
 
-    /// Undoes a deletion.
+    /// Undoes a deletion. Needs no key.
     ///
     /// # Errors
     /// [`NotFound`](CredentialError::NotFound), [`InvalidState`](CredentialError::InvalidState) if it is not
-    /// deleted, and those of the store.
+    /// deleted, [`KeyNotFound`](CredentialError::KeyNotFound) if the key ring of the store is missing, and those of the
+    /// store.
     pub async fn restore(&self, name: impl AsRef<str>) -> Result<CredentialMetadata, CredentialError> {
         let head = self
             .call(Op::Restore(Restore {
@@ -238,8 +242,11 @@ impl CredentialManager {
         value: Value,
         write: Write,
     ) -> Result<CredentialMetadata, CredentialError> {
+        let opened = self.inner.opened().await?;
+        // What is wrong with the key is said before anything else is.
+        opened.ring().await?;
         // A store refuses what it cannot honour; what is not needed is not asked of it.
-        let able = self.inner.opened().await?.store.capability();
+        let able = opened.store.capability();
         let token = able.idempotency.then(random).transpose()?.map(IdempotencyToken);
         let mut payload = value.payload;
         let mut highest = None;

@@ -59,6 +59,14 @@ impl Keys {
         Self(Source::Given(Arc::new(protector)))
     }
 
+    /// No key. What is known of credentials can be read and changed (lists, versions, tags, deletion); values can
+    /// neither be read nor stored.
+    pub fn none() -> Self {
+        Self(Source::Refused(
+            "values are neither read nor stored without a key; name what unlocks the store",
+        ))
+    }
+
     /// What the environment names, in this order:
     ///
     /// 1. `NEBULA_CREDENTIAL_KEY_FILE`: the path of a key file;
@@ -116,13 +124,30 @@ impl Keys {
             if let Some(ring) = existing().await? {
                 return Ok(ring);
             }
-            return Err(CredentialError::key_not_found(format!(
-                "the key ring {} is missing and the store holds records that only it opens; restore it from a backup",
-                directory.join("keyring").display()
-            )));
+            return Err(lost_ring(&directory));
         }
         let keys = self.clone();
         blocking(move || keys.open_or_create(&directory, data.as_deref(), &*clock)).await?
+    }
+
+    /// Refuses a store that holds records and whose ring is not in `directory`. Needs no key.
+    pub(crate) async fn check_ring(
+        directory: &Path,
+        store: &StoreHandle,
+        tenant: &TenantId,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(), CredentialError> {
+        let exists = async || {
+            let at = directory.to_owned();
+            blocking(move || dir_with_ring(&at))
+                .await?
+                .map(|dir| dir.is_some())
+        };
+        // As above, the ring may be made between two looks.
+        if exists().await? || !holds_records(store, tenant, clock).await? || exists().await? {
+            return Ok(());
+        }
+        Err(lost_ring(directory))
     }
 
     fn open_existing(
@@ -130,17 +155,10 @@ impl Keys {
         directory: &Path,
         data: Option<&Path>,
     ) -> Result<Option<KeyRingFile>, CredentialError> {
-        // A directory that cannot be looked at is not one that does not exist.
-        match directory.try_exists() {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(error) => return Err(classify(&error, "open", directory)),
+        match dir_with_ring(directory)? {
+            Some(private) => KeyRingFile::open_in(private, &*self.load(data, false)?).map(Some),
+            None => Ok(None),
         }
-        let private = PrivateDir::open(directory)?;
-        if !KeyRingFile::exists_in(&private)? {
-            return Ok(None);
-        }
-        KeyRingFile::open_in(private, &*self.load(data, false)?).map(Some)
     }
 
     fn open_or_create(
@@ -186,10 +204,29 @@ impl fmt::Debug for Keys {
             Source::Passphrase(_) => "passphrase",
             Source::PassphraseAndKeyFile(..) => "passphrase and key file",
             Source::Given(protector) => protector.kind().as_str(),
-            Source::Refused(_) => "unusable passphrase",
+            Source::Refused(_) => "nothing usable",
         };
         write!(f, "Keys({what})")
     }
+}
+
+/// The directory, if there is a key ring in it.
+fn dir_with_ring(directory: &Path) -> Result<Option<PrivateDir>, CredentialError> {
+    // A directory that cannot be looked at is not one that does not exist.
+    match directory.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(error) => return Err(classify(&error, "open", directory)),
+    }
+    let private = PrivateDir::open(directory)?;
+    Ok(KeyRingFile::exists_in(&private)?.then_some(private))
+}
+
+fn lost_ring(directory: &Path) -> CredentialError {
+    CredentialError::key_not_found(format!(
+        "the key ring {} is missing and the store holds records that only it opens; restore it from a backup",
+        directory.join("keyring").display()
+    ))
 }
 
 /// Opens or makes a key file; never one that lies with the data it protects.

@@ -13,6 +13,7 @@ mod raw;
 mod read;
 mod stack;
 mod store;
+mod unlock;
 
 pub use builder::Builder;
 pub use context::CredentialContext;

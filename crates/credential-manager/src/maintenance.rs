@@ -11,7 +11,7 @@ impl CredentialManager {
     /// # Errors
     /// Those of [`open`](Self::open).
     pub async fn key_ring(&self) -> Result<KeyRingFile, CredentialError> {
-        Ok(self.inner.opened().await?.ring.clone())
+        Ok(self.inner.opened().await?.ring().await?.clone())
     }
 
     /// Starts a new epoch of the key ring: what is stored from now on is wrapped by a new key. Follow it with
@@ -23,8 +23,9 @@ impl CredentialManager {
     /// unless it is damaged, and of the key ring, which is as before then.
     pub async fn rotate_key(&self) -> Result<Epoch, CredentialError> {
         let opened = self.inner.opened().await?;
+        let ring = opened.ring().await?.clone();
         let used = if opened.store.capability().rewrite {
-            match EpochUse::scan(&opened.store, opened.ring.ring(), &self.op_context()).await {
+            match EpochUse::scan(&opened.store, ring.ring(), &self.op_context()).await {
                 Ok(used) => used.epochs().map(|(epoch, _)| epoch).max(),
                 // A key that may have leaked must not stay in use because a record is damaged.
                 Err(error) if error.kind() == ErrorKind::Storage => {
@@ -36,7 +37,6 @@ impl CredentialManager {
         } else {
             None
         };
-        let ring = opened.ring.clone();
         let now = self.now();
         let rotate = move || {
             ring.update(|draft| {
@@ -64,7 +64,7 @@ impl CredentialManager {
         let opened = self.inner.opened().await?;
         let job = KeyJob::rewrap(
             opened.store.clone(),
-            opened.ring.ring().clone(),
+            opened.ring().await?.ring().clone(),
             self.op_context(),
         );
         job.run(progress).await
@@ -81,7 +81,7 @@ impl CredentialManager {
         let opened = self.inner.opened().await?;
         let job = KeyJob::re_encrypt(
             opened.store.clone(),
-            opened.ring.ring().clone(),
+            opened.ring().await?.ring().clone(),
             self.op_context(),
         );
         job.run(progress).await

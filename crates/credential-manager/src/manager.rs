@@ -85,7 +85,7 @@ impl CredentialManager {
     /// # Errors
     /// Those of the store and of the key ring.
     pub async fn open(&self) -> Result<(), CredentialError> {
-        self.inner.stack().await.map(drop)
+        self.inner.opened().await?.ring().await.map(drop)
     }
 
     /// What an action of a workflow holds: access to what its allow-list names. Begins with nothing allowed.
@@ -103,7 +103,7 @@ impl CredentialManager {
     }
 
     pub(crate) async fn call(&self, op: Op<Plaintext>) -> Result<Response<Plaintext>, CredentialError> {
-        let stack = self.inner.stack().await?.clone();
+        let stack = self.inner.opened().await?.stack.clone();
         let name = op.name();
         let answer = stack
             .oneshot(Request {

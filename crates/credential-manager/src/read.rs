@@ -88,7 +88,7 @@ impl CredentialManager {
         Ok(RawCredential::new(record))
     }
 
-    /// Whether there is such a credential and it is not deleted.
+    /// Whether there is such a credential and it is not deleted. Needs no key.
     ///
     /// # Errors
     /// Those of the store: unreachable is not absent.

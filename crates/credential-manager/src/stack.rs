@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use nebula_credential_core::{CredentialError, Plaintext, Request, Response, Sealed, StoreHandle};
-use nebula_credential_crypto::EncryptLayer;
 use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
 use tower_service::Service;
+
+use crate::unlock::UnlockLayer;
 
 /// Everything above the sealing layer, as one service.
 pub type PlainService = BoxCloneSyncService<Request<Plaintext>, Response<Plaintext>, CredentialError>;
@@ -56,7 +57,7 @@ impl Layers {
 
     /// The stack, from the inside out: store, the program's layers on sealed requests, the sealing layer, the
     /// program's layers on plain requests. Boxed where types would otherwise pile up.
-    pub(crate) fn compose(&self, store: StoreHandle, encrypt: &EncryptLayer) -> PlainService {
+    pub(crate) fn compose(&self, store: StoreHandle, encrypt: &UnlockLayer) -> PlainService {
         if self.sealed.is_empty() {
             return self.above(BoxCloneSyncService::new(encrypt.layer(store)));
         }

@@ -303,6 +303,33 @@ async fn in_direct_mode_a_key_provider_wraps_every_data_key() {
     assert!(error.to_string().contains("with that key ring"), "{error}");
 }
 
+#[tokio::test]
+async fn a_locked_layer_passes_what_carries_no_payload_and_nothing_else() {
+    let store = MemoryStore::default();
+    let row = Row::new("db");
+    let mut unlocked = EncryptLayer::new(ring(Suite::default())).layer(store.handle());
+    call(&mut unlocked, put(&row, b"x")).await.unwrap();
+
+    let mut stack = EncryptLayer::locked().layer(store.handle());
+    let read = read(&mut stack, &row).await.unwrap_err();
+    let written = call(&mut stack, put(&Row::new("other"), b"x")).await.unwrap_err();
+    for error in [read, written] {
+        assert_eq!(error.kind(), ErrorKind::Key);
+        assert!(error.to_string().contains("name what unlocks"), "{error}");
+    }
+    let list = || Op::List(List::of(TenantId::default()));
+    let page = call(&mut stack, list()).await.unwrap().into_page().unwrap();
+    assert_eq!(page.items.len(), 1, "nothing was written");
+    let delete = Op::Delete(Delete {
+        id: row.id.clone(),
+        mode: DeleteMode::Purge,
+        precondition: Precondition::None,
+    });
+    assert!(matches!(call(&mut stack, delete).await, Ok(Response::Done)));
+    let page = call(&mut stack, list()).await.unwrap().into_page().unwrap();
+    assert!(page.items.is_empty());
+}
+
 #[test]
 fn the_layer_is_what_a_stack_asks_for() {
     fn bounds<T: Clone + Send + Sync + 'static>() {}
