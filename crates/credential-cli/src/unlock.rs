@@ -30,22 +30,25 @@ pub(crate) struct Session {
 impl Session {
     /// Opens the store that the settings name, and unlocks it.
     pub(crate) async fn open(settings: &Settings) -> Outcome<Self> {
-        let register = Register::open(settings).await?;
+        let register = Register::with_ring(settings).await?;
+        let session = Self::on(settings, register, Keys::protector(protector(&settings.unlock)?));
+        session.manager.open().await?;
+        Ok(session)
+    }
+
+    /// Opens the store for what needs no key. Without its key ring a store is not whole, and this is refused too.
+    pub(crate) async fn locked(settings: &Settings) -> Outcome<Self> {
+        let register = Register::with_ring(settings).await?;
+        Ok(Self::on(settings, register, Keys::none()))
+    }
+
+    fn on(settings: &Settings, register: Register, keys: Keys) -> Self {
         let storage = register.storage.clone();
-        if is_missing(&settings.store.join(KEY_RING)) {
-            return Err(Failure::locked(
-                format!("there is no key ring in {}", settings.store.display()),
-                "restore the file `keyring` from a backup; for a new, empty store run `ncred init`",
-            ));
-        }
-        let protector = protector(&settings.unlock)?;
-        let manager = manager(settings, storage.clone(), Keys::protector(protector));
-        manager.open().await?;
-        Ok(Self {
-            manager,
+        Self {
+            manager: manager(settings, storage.clone(), keys),
             storage,
             register,
-        })
+        }
     }
 }
 
@@ -69,6 +72,18 @@ impl Register {
             tenant: settings.tenant.clone(),
             scope: settings.scope.clone(),
         })
+    }
+
+    /// The same, for a store that has its key ring.
+    async fn with_ring(settings: &Settings) -> Outcome<Self> {
+        let register = Self::open(settings).await?;
+        if is_missing(&settings.store.join(KEY_RING)) {
+            return Err(Failure::locked(
+                format!("there is no key ring in {}", settings.store.display()),
+                "restore the file `keyring` from a backup; for a new, empty store run `ncred init`",
+            ));
+        }
+        Ok(register)
     }
 
     /// The query for everything there is.

@@ -100,7 +100,7 @@ pub(crate) fn decode(info: &TypeInfo, bytes: &[u8]) -> Outcome<AnyCredential> {
     })?;
     check(info, &object)?;
     let credential = info
-        .decode(&Plaintext::new(bytes.to_vec()), info.schema_version())
+        .decode(&without_nulls(info, &object)?, info.schema_version())
         .map_err(|error| Failure::usage(Failure::from(error).message, expected(info)))?;
     credential.validate()?;
     Ok(credential)
@@ -245,18 +245,37 @@ fn write_json(out: &mut SecretWriter, text: &str) -> Outcome {
 
 /// `object` with the text of `field` replaced.
 pub(crate) fn with_text(object: &Object<'_>, field: &str, text: &str) -> Outcome<Plaintext> {
+    write_object(object.iter(), |json, key, value| match key == field {
+        true => write_json(json, text),
+        false => Ok(json.put(value.get().as_bytes())?),
+    })
+}
+
+/// `object` without the optional fields that are null: one with a default gets it, as one that may be absent is.
+fn without_nulls(info: &TypeInfo, object: &Object<'_>) -> Outcome<Plaintext> {
+    let optional = |key: &str| {
+        let field = info.fields().iter().find(|field| field.name == key);
+        field.is_some_and(|field| !field.required)
+    };
+    let kept = object
+        .iter()
+        .filter(|(key, value)| value.get() != "null" || !optional(key));
+    write_object(kept, |json, _, value| Ok(json.put(value.get().as_bytes())?))
+}
+
+fn write_object<'a>(
+    members: impl Iterator<Item = (&'a str, &'a RawValue)>,
+    value_of: impl Fn(&mut SecretWriter, &str, &RawValue) -> Outcome,
+) -> Outcome<Plaintext> {
     let mut json = SecretWriter::with_limit(limits::SECRET_BYTES_MAX);
-    let mut separator: &[u8] = b"{";
-    for (key, value) in object.iter() {
+    json.put(b"{")?;
+    let mut separator: &[u8] = b"";
+    for (key, value) in members {
         json.put(separator)?;
         separator = b",";
         write_json(&mut json, key)?;
         json.put(b":")?;
-        if key == field {
-            write_json(&mut json, text)?;
-        } else {
-            json.put(value.get().as_bytes())?;
-        }
+        value_of(&mut json, key, value)?;
     }
     json.put(b"}")?;
     Ok(json.finish())

@@ -37,7 +37,12 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         _ => {}
     }
     let settings = settings()?;
-    let session = Session::open(&settings).await?;
+    let session = match verb {
+        Verb::Tags(_) | Verb::Delete(_) | Verb::Restore(_) | Verb::Purge(_) => {
+            Session::locked(&settings).await?
+        }
+        _ => Session::open(&settings).await?,
+    };
     match verb {
         Verb::Put(args) => change::put(&session, args, output).await,
         Verb::Get(args) => read::get(&session, args, output).await,

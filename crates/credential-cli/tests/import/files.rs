@@ -252,8 +252,8 @@ fn a_mapping_file_that_cannot_be_followed_is_refused() {
         ),
         (keys("GH = { name = \"Bad Name\" }"), "cannot become the name"),
         (
-            MAPPING.replace("PGPORT = { name = \"billing-db\", field = \"port\" }", ""),
-            "the type postgres also needs port",
+            MAPPING.replace("PGUSER = { name = \"billing-db\", field = \"username\" }", ""),
+            "the type postgres also needs username",
         ),
         (
             MAPPING.replace("field = \"host\"", "field = \"port\""),

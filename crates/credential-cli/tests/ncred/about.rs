@@ -29,6 +29,21 @@ fn a_schema_names_what_is_required_and_marks_secrets() {
     assert_eq!(schema["properties"]["password"]["writeOnly"], true);
     assert_eq!(schema["properties"]["username"]["type"], "string");
     assert_eq!(schema["additionalProperties"], false);
+
+    let schema = place.json(&["types", "postgres", "--schema"]);
+    assert_eq!(
+        schema["required"],
+        serde_json::json!(["host", "database", "username", "password"])
+    );
+    assert_eq!(
+        schema["properties"]["port"]["type"],
+        serde_json::json!(["number", "null"])
+    );
+    let postgres = place.ok(&["types", "postgres"]);
+    assert!(
+        postgres.contains("max_connections     number  public  optional"),
+        "{postgres}"
+    );
 }
 
 #[test]

@@ -62,6 +62,39 @@ fn put_stores_a_new_version_each_time_and_says_which() {
 }
 
 #[test]
+fn put_fills_in_what_is_left_out_or_null() {
+    let place = Place::new();
+    let least = r#"{"host":"db.example.com","database":"orders","username":"app","password":"p"}"#;
+    let nulls = least.replace('}', r#","port":null,"ssl_mode":null,"max_connections":null}"#);
+    for (name, value) in [("a", least), ("b", nulls.as_str())] {
+        let put = place.run(&["put", name, "--type", "postgres"], value);
+        assert_eq!(put.code, 0, "{put:?}");
+        let fields = &place.json(&["get", name])["fields"];
+        assert_eq!(
+            (
+                &fields["port"],
+                &fields["ssl_mode"],
+                &fields["max_connections"],
+                &fields["min_connections"],
+                &fields["connection_timeout"]
+            ),
+            (
+                &json!(5432),
+                &json!("verify-full"),
+                &json!(10),
+                &json!(1),
+                &json!(30)
+            )
+        );
+    }
+    let put = place.run(
+        &["put", "c", "--type", "postgres"],
+        &least.replace("\"app\"", "null"),
+    );
+    assert_eq!(put.code, 2, "{put:?}");
+}
+
+#[test]
 fn get_shows_secrets_only_when_told_to() {
     let place = Place::with_db();
     let hidden = place.ok(&["get", "db"]);
@@ -303,6 +336,44 @@ fn a_reader_that_goes_away_is_no_failure() {
         (output.status.code(), output.stderr.as_slice()),
         (Some(0), &b""[..])
     );
+}
+
+#[test]
+fn what_opens_no_value_needs_no_key() {
+    let place = Place::with_db();
+    place.ok(&["get", "db"]);
+    std::fs::remove_file(place.key_path()).unwrap();
+    assert_eq!(place.json(&["tags", "db", "a=1"])["tags"], json!({"a": "1"}));
+    place.ok(&["delete", "db"]);
+    place.ok(&["restore", "db"]);
+    assert_eq!(place.json(&["list"])[0]["tags"], json!({"a": "1"}));
+    let near = place.run(&["delete", "bd"], "");
+    assert_eq!(near.code, 3);
+    assert!(near.err.contains("did you mean \"db\"?"), "{near:?}");
+    place.ok(&["purge", "db", "--yes"]);
+    assert_eq!(place.json(&["list", "--deleted"]), json!([]));
+    assert!(!place.key_path().exists(), "no key is made in its place");
+}
+
+#[test]
+fn nothing_is_changed_where_the_key_ring_is_missing() {
+    let place = Place::with_db();
+    let ring = place.store_path().join("keyring");
+    let kept = place.path("keyring");
+    std::fs::rename(&ring, &kept).unwrap();
+    for verb in [
+        &["tags", "db", "a=1"][..],
+        &["delete", "db"],
+        &["restore", "db"],
+        &["purge", "db", "--yes"],
+    ] {
+        let answer = place.run(verb, "");
+        assert_eq!(answer.code, 5, "{verb:?}: {answer:?}");
+        assert!(answer.err.contains("from a backup"), "{answer:?}");
+    }
+    std::fs::rename(&kept, &ring).unwrap();
+    assert_eq!(place.json(&["list"])[0]["tags"], json!({}));
+    assert_eq!(place.ok(&["get", "db", "-f", "password", "--reveal"]), SECRET);
 }
 
 #[test]
