@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bundle;
 mod bytes;
 mod direct;
 mod encryption;
@@ -12,6 +13,7 @@ mod rewrap;
 mod ring;
 mod sealer;
 
+pub use bundle::{BUNDLE_BYTES_MAX, Bundle, BundledCredential};
 pub use encryption::CredentialEncryption;
 pub use envelope::Place;
 pub use layer::{Encrypt, EncryptLayer};

@@ -29,6 +29,8 @@ pub enum Label {
     Message = 7,
     /// The table of slots of a key ring: an empty message bound to it.
     SlotTable = 8,
+    /// The contents of a bundle, under its key.
+    Bundle = 9,
 }
 
 /// A key derived from the root key of a ring, for one use.

@@ -110,7 +110,7 @@ impl<T: Protector + ?Sized> Protector for Box<T> {
     }
 }
 
-/// What a slot is bound to: the ring, its number, kind and age.
+/// What a slot is bound to: the ring, its number, kind and age. Or what the key of a bundle is bound to.
 pub struct SlotContext {
     pub(crate) suite: Suite,
     /// Of fixed length, so that the parameters of a slot may follow it.

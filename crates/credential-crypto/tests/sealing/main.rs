@@ -11,6 +11,7 @@
     reason = "test code"
 )]
 
+mod bundle;
 mod common;
 mod envelope;
 mod file;

@@ -12,6 +12,7 @@ pub const SLOT_WRAP: u8 = 3;
 const RING_SEAL: u8 = 4;
 const CANARY: u8 = 6;
 const SLOT_TABLE: u8 = 8;
+pub const BUNDLE: u8 = 9;
 
 /// Key, nonce and commitment of one message.
 pub fn derive(
@@ -295,4 +296,87 @@ pub fn read(envelope: &[u8], ring: &Ring, context: &Context<'_>) -> Vec<u8> {
     assert!(rest[true_length..].iter().all(|byte| *byte == 0));
     assert_eq!((true_length + 4).next_multiple_of(256), length);
     rest[..true_length].to_vec()
+}
+
+/// An opened bundle, in the words of the format.
+pub struct Bundle {
+    pub source: [String; 2],
+    pub exported: i64,
+    pub credentials: Vec<Bundled>,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Bundled {
+    /// Name and type.
+    pub names: [String; 2],
+    pub schema: u32,
+    pub version: u32,
+    pub created: i64,
+    pub expires: Option<i64>,
+    pub phase: u8,
+    pub tags: Vec<(String, String)>,
+    pub secret: Vec<u8>,
+}
+
+pub fn open_bundle(bytes: &[u8], key: &Key<'_>) -> Bundle {
+    let (body, check) = bytes.split_at(bytes.len() - 32);
+    assert_eq!(blake3::hash(body).as_bytes(), check);
+    let mut cursor = Cursor(body);
+    assert_eq!(cursor.take(8), b"\x89NBX\r\n\x1a\n");
+    assert_eq!(cursor.number(1), 1);
+    let suite = cursor.number(2) as u16;
+    assert_eq!(cursor.number(2), 0);
+    assert_eq!(cursor.number(1), key.kind());
+    let (params, wrapped) = (cursor.block(), cursor.block());
+    let context = [&body[..14], params].concat();
+    let bundle_key = open_box(suite, SLOT_WRAP, &key.derive(params), wrapped, &context, &[]).unwrap();
+    let length = cursor.number(4) as usize;
+    let before = &body[..body.len() - cursor.0.len()];
+    let contents = open_box(suite, BUNDLE, &bundle_key, cursor.take(80 + length), before, &[]).unwrap();
+    assert!(cursor.0.is_empty());
+
+    let mut cursor = Cursor(&contents);
+    let source = [cursor.text(1), cursor.text(1)];
+    let exported = cursor.number(8) as i64;
+    let count = cursor.number(4);
+    let credentials = (0..count).map(|_| cursor.bundled()).collect();
+    assert!(cursor.0.iter().all(|byte| *byte == 0));
+    let used = contents.len() - cursor.0.len();
+    assert_eq!(used.next_multiple_of(4096), length);
+    Bundle {
+        source,
+        exported,
+        credentials,
+    }
+}
+
+impl Cursor<'_> {
+    fn text(&mut self, length: usize) -> String {
+        let length = self.number(length) as usize;
+        String::from_utf8(self.take(length).to_vec()).unwrap()
+    }
+
+    fn bundled(&mut self) -> Bundled {
+        Bundled {
+            names: [self.text(1), self.text(1)],
+            schema: self.number(4) as u32,
+            version: self.number(4) as u32,
+            created: self.number(8) as i64,
+            expires: match (self.number(1), self.number(8)) {
+                (0, 0) => None,
+                (known, at) => {
+                    assert_eq!(known, 1);
+                    Some(at as i64)
+                }
+            },
+            phase: self.number(1) as u8,
+            tags: (0..self.number(1))
+                .map(|_| (self.text(1), self.text(2)))
+                .collect(),
+            secret: {
+                let length = self.number(4) as usize;
+                self.take(length).to_vec()
+            },
+        }
+    }
 }
