@@ -106,8 +106,8 @@ impl CredentialManager {
         };
         let write = Write {
             precondition: Precondition::IfVersion(current.unwrap_or(head.latest)),
-            tags: None,
             must_exist: true,
+            ..Write::default()
         };
         self.write(value, write).await
     }
@@ -291,7 +291,7 @@ impl CredentialManager {
                     created_at: self.now(),
                     expires_at: value.expires_at,
                 },
-                phase: Phase::Active,
+                phase: write.phase.unwrap_or(Phase::Active),
                 tags: write.tags.clone(),
                 payload,
                 precondition,

@@ -2,6 +2,7 @@
 
 mod blocking;
 mod builder;
+mod bundle;
 mod change;
 mod context;
 mod keys;

@@ -2,7 +2,7 @@ use std::future::IntoFuture;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    BoxFuture, CredentialError, CredentialRef, Plaintext, Precondition, Tags, Version, whole_micros,
+    BoxFuture, CredentialError, CredentialRef, Phase, Plaintext, Precondition, Tags, Version, whole_micros,
 };
 
 use crate::{CredentialManager, CredentialMetadata};
@@ -32,6 +32,8 @@ pub(crate) struct Write {
     pub(crate) precondition: Precondition,
     pub(crate) tags: Option<Tags>,
     pub(crate) must_exist: bool,
+    /// The phase it is in afterwards; none is [`Phase::Active`].
+    pub(crate) phase: Option<Phase>,
 }
 
 impl<'a> Store<'a> {
@@ -76,6 +78,11 @@ impl<'a> Store<'a> {
     /// Files it under these tags instead of those it has. Tags lie in the clear.
     pub fn tags(mut self, tags: Tags) -> Self {
         self.write.tags = Some(tags);
+        self
+    }
+
+    pub(crate) fn phase(mut self, phase: Phase) -> Self {
+        self.write.phase = Some(phase);
         self
     }
 }
