@@ -1,5 +1,7 @@
 //! What the benchmarks store, and where.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nebula_credential_core::{
@@ -34,14 +36,15 @@ pub fn version(number: u32) -> Result<VersionHead> {
     })
 }
 
-/// An empty directory in `parent`, removed on drop. Benchmarks give `CARGO_TARGET_TMPDIR`, below the target directory:
+/// An empty directory in `parent`, open to nobody else and removed on drop. Benchmarks give `CARGO_TARGET_TMPDIR`, below the target directory:
 /// it lies on a disk where the system's own directory for such things may lie in memory.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn directory(parent: &str) -> Result<TempDir> {
     std::fs::create_dir_all(parent)?;
-    Ok(TempDir::new_in(parent)?)
+    let private = Permissions::from_mode(0o700);
+    Ok(tempfile::Builder::new().permissions(private).tempdir_in(parent)?)
 }
 
 /// A new key file below `directory`.

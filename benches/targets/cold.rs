@@ -4,7 +4,7 @@
 mod peers;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -171,7 +171,7 @@ impl Place {
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.home.join(name);
         fs::write(&path, text)?;
-        Ok(fs::set_permissions(path, PermissionsExt::from_mode(0o600))?)
+        Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o600))?)
     }
 
     fn ncred(&self, arguments: &[&str]) -> Command {

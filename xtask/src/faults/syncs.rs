@@ -1,91 +1,90 @@
 //! Whether what a failed sync was for is durable all the same, so that a success may be reported after it.
 //!
-//! Only what the same run did on the same file can make it so: the trace holds all of it.
+//! Only what the same run did can make it so: its steps hold all of it.
 
-use std::path::Path;
-
-use super::points::Point;
+use super::calls::Kind;
+use super::tracer::Step;
+use super::verbs::{DATABASE, LOG};
 use crate::ncred::Place;
 
-/// The log of the database; SQLite makes it under its whole path, which a trace of its directory does not show.
-const LOG: &str = "store/store.db-wal";
-
-/// Whether nothing is left that the sync at `point` should have made durable.
+/// Whether nothing is left that the sync that was struck should have made durable.
 ///
-/// - A later sync of the same file succeeded: what failed was undone and done again.
-/// - Nothing was written, and no file made, since an earlier sync that succeeded.
+/// - Nothing was written, and no name made, since an earlier sync that succeeded, or since the start.
+/// - It was all written again, and a sync after that succeeded. That a sync alone succeeds says nothing: the system
+///   tells of a failure once and forgets what it could not write.
 /// - It was to copy the log into the database, and the log is still there.
-pub(super) fn made_good(point: &Point, trace: &str, from: &Place, after: &Place) -> bool {
-    let exists = |path: &str| from.root.join(Path::new(path)).exists();
-    match point.path {
-        // What was there when the verb started was made durable by whoever made it.
-        "store" => holds(trace, exists(LOG)),
-        "" => holds(trace, true),
-        "store/store.db" if after.root.join(LOG).metadata().is_ok_and(|log| log.len() > 0) => true,
-        path => holds(trace, exists(path)),
-    }
-}
-
-/// Whether the syncs of one file, of which the last that was injected failed, leave nothing that may be lost. At the
-/// start it `was_durable` or not.
-fn holds(trace: &str, was_durable: bool) -> bool {
-    let lines: Vec<&str> = trace.lines().collect();
-    let Some(failed) = lines.iter().rposition(|line| line.contains("(INJECTED)")) else {
+pub(super) fn made_good(steps: &[Step], from: &Place, after: &Place) -> bool {
+    let Some(struck) = steps.iter().position(|step| step.is_struck) else {
         return false;
     };
-    let (before, later) = lines.split_at(failed);
-    if later.iter().any(|line| is_sync(line)) {
+    let (before, later) = steps.split_at(struck);
+    let Some((failed, later)) = later.split_first() else {
+        return false;
+    };
+    let file = failed.place.path.as_str();
+    if file == DATABASE
+        && after
+            .path(LOG)
+            .metadata()
+            .is_ok_and(|log| log.len() > 0)
+    {
         return true;
     }
-    let last = before.iter().rposition(|line| is_sync(line));
-    let since = last.map_or(before, |last| before.get(last..).unwrap_or_default());
-    (was_durable || last.is_some()) && !since.iter().any(|line| writes(line) || names(line))
-}
-
-/// A sync that succeeded.
-fn is_sync(line: &str) -> bool {
-    (line.contains("fsync") || line.contains("fdatasync")) && line.ends_with("= 0")
-}
-
-fn writes(line: &str) -> bool {
-    ["write(", "pwrite64(", "ftruncate("]
-        .iter()
-        .any(|call| line.contains(call))
-}
-
-/// Makes an entry of a directory that has to last: locks and temporary files need not.
-fn names(line: &str) -> bool {
-    let made = line.contains("O_CREAT")
-        && ![".lock\"", ".tmp\"", "-shm\"", "-journal\""]
-            .iter()
-            .any(|end| line.contains(end));
-    made || line.contains("renameat") || line.contains("mkdirat(")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::holds;
-
-    const FAILED: &str = "7 fsync(5) = -1 EIO (Input/output error) (INJECTED)\n";
-
-    #[test]
-    fn what_is_done_again_or_was_not_needed_holds() {
-        let again = format!("7 pwrite64(5, \"\"..., 9, 0) = 9\n{FAILED}7 fsync(5) = 0\n");
-        assert!(holds(&again, false));
-        let nothing_new = format!("7 pwrite64(5, \"\"..., 9, 0) = 9\n7 fsync(5) = 0\n{FAILED}");
-        assert!(holds(&nothing_new, false));
-        assert!(holds(FAILED, true));
-        let lock = format!("7 openat(4, \"turn.lock\", O_RDWR|O_CREAT, 0600) = 8\n{FAILED}");
-        assert!(holds(&lock, true));
+    let mut made = Made { from, names: Vec::new() };
+    let mut pending = false;
+    for step in before {
+        if is_sync_of(step, file) {
+            pending = false;
+        } else if changes(step, file) | made.names_in(step, file) {
+            pending = true;
+        }
     }
+    if !pending {
+        return true;
+    }
+    let again = later
+        .iter()
+        .position(|step| changes(step, file) | made.names_in(step, file));
+    again.is_some_and(|again| later.iter().skip(again).any(|step| is_sync_of(step, file)))
+}
 
-    #[test]
-    fn what_was_written_or_made_and_not_synced_does_not() {
-        assert!(!holds(FAILED, false));
-        let written = format!("7 fsync(5) = 0\n7 pwrite64(5, \"\"..., 9, 0) = 9\n{FAILED}");
-        assert!(!holds(&written, true));
-        let renamed = format!("7 renameat(4, \".keyring.tmp\", 4, \"keyring\") = 0\n{FAILED}");
-        assert!(!holds(&renamed, true));
-        assert!(!holds("7 fsync(5) = 0\n", true));
+fn is_sync_of(step: &Step, file: &str) -> bool {
+    step.place.call.kind == Kind::Sync && step.place.path == file && step.result == Some(0)
+}
+
+/// Whether it changes what is in the file.
+fn changes(step: &Step, file: &str) -> bool {
+    step.place.path == file
+        && step.succeeded()
+        && matches!(step.place.call.kind, Kind::Write | Kind::Truncate)
+}
+
+/// The names that were made since the start.
+struct Made<'a> {
+    from: &'a Place,
+    names: Vec<String>,
+}
+
+impl Made<'_> {
+    /// Whether the step makes an entry of the directory that has to last: locks and temporary files need not.
+    fn names_in(&mut self, step: &Step, directory: &str) -> bool {
+        let path = &step.place.path;
+        let is_temporary = [".lock", ".tmp", "-shm", "-journal"]
+            .iter()
+            .any(|end| path.ends_with(end));
+        let is_within = path
+            .rsplit_once('/')
+            .is_some_and(|(parent, _)| parent == directory);
+        if is_temporary || !is_within || !step.succeeded() {
+            return false;
+        }
+        match step.place.call.kind {
+            Kind::Name => true,
+            Kind::Open if step.creates && !self.names.contains(path) => {
+                self.names.push(path.clone());
+                !self.from.path(path).exists()
+            }
+            _ => false,
+        }
     }
 }
