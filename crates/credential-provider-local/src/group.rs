@@ -218,7 +218,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             Self {
-                home: Home::open(&dir.path().join("secrets"), true).unwrap(),
+                home: Home::open(&dir.path().join("secrets"), true).unwrap().0,
                 writer: Writer::default(),
                 _dir: dir,
             }

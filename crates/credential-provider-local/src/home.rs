@@ -72,8 +72,9 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// Opens the store in `path`, or makes one there if `create`. Blocks.
-    pub(crate) fn open(path: &Path, create: bool) -> Result<Self, CredentialError> {
+    /// Opens the store in `path`, or makes one there if `create`. Blocks. With the connection that was needed for it, if
+    /// that can go on reading.
+    pub(crate) fn open(path: &Path, create: bool) -> Result<(Self, Option<Connection>), CredentialError> {
         if path.as_os_str().is_empty() {
             return Err(CredentialError::invalid_name(
                 "the path of the store is empty; give a directory, such as ./secrets",
@@ -89,8 +90,8 @@ impl Home {
             database: dir.path().join(DATABASE),
             dir,
         };
-        home.prepare(create)?;
-        Ok(home)
+        let reader = home.prepare(create)?;
+        Ok((home, reader))
     }
 
     /// The directory, absolute and without symbolic links.
@@ -98,19 +99,18 @@ impl Home {
         self.dir.path()
     }
 
-    fn prepare(&self, create: bool) -> Result<(), CredentialError> {
+    fn prepare(&self, create: bool) -> Result<Option<Connection>, CredentialError> {
         self.check_files(create)?;
-        match self
-            .connect(Role::Reader)
-            .and_then(|conn| self.is_current(&conn, create))
-        {
-            Ok(true) => return Ok(()),
-            Ok(false) => {}
-            Err(fault) => return Err(fault.classify(&self.database)),
+        let current = self.connect(Role::Reader).and_then(|conn| {
+            let is_current = self.is_current(&conn, create)?;
+            Ok(is_current.then_some(conn))
+        });
+        if let Some(conn) = current.map_err(|fault| self.explain(fault))? {
+            return Ok(Some(conn));
         }
         let _lock = self.lock_writer()?;
-        self.upgrade(create)
-            .map_err(|fault| fault.classify(&self.database))
+        self.upgrade(create).map_err(|fault| self.explain(fault))?;
+        Ok(None)
     }
 
     /// SQLite opens what it finds: links, FIFOs and files of others are told apart here. Afterwards nobody but this

@@ -38,6 +38,8 @@ enum Task {
     Change(Box<dyn Change>),
     /// Anything else that takes the thread.
     Work(Box<dyn FnOnce(&Shared) + Send>),
+    /// Lets go of the connection that writes.
+    Close(Reply<Result<(), CredentialError>>),
 }
 
 struct Shared {
@@ -100,6 +102,21 @@ impl LocalStorage {
     /// As for [`open`](Self::open).
     pub fn open_blocking(&self) -> Result<(), CredentialError> {
         self.0.shared.open_here().map(|_| ())
+    }
+
+    /// Lets go of the files: what was asked for before is done, the connections are closed, and the log of changes is
+    /// written back into the database, unless another process has the store open. A program that ends without it loses
+    /// nothing, but leaves the log to whoever opens the store next, to be read first.
+    ///
+    /// The store can be used again, and is opened again then.
+    pub async fn close(&self) {
+        let shared = &self.0.shared;
+        // The last connection to close writes back, and that takes the disk.
+        shared.readers.clear();
+        if shared.is_at_work() {
+            // A thread that ended has closed its connection.
+            let _ = shared.submit(Task::Close).await;
+        }
     }
 
     /// The directory.
@@ -221,7 +238,10 @@ impl Shared {
         if let Some(home) = self.home.get() {
             return Ok(home);
         }
-        let home = Home::open(&self.path, self.create)?;
+        let (home, reader) = Home::open(&self.path, self.create)?;
+        if let Some(reader) = reader {
+            self.readers.give_back(reader);
+        }
         Ok(self.home.get_or_init(|| home))
     }
 
@@ -259,6 +279,14 @@ impl Shared {
         }
     }
 
+    /// Whether the thread of the store was started.
+    fn is_at_work(&self) -> bool {
+        self.started
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+    }
+
     fn start(self: &Arc<Self>) -> Result<(), CredentialError> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
         let here = std::process::id();
@@ -287,7 +315,7 @@ impl Shared {
     fn next_change(&self) -> Option<Box<dyn Change>> {
         match self.queue.pop_if(|task| matches!(task, Task::Change(_)))? {
             Task::Change(change) => Some(change),
-            Task::Work(_) => None,
+            Task::Work(_) | Task::Close(_) => None,
         }
     }
 
@@ -302,6 +330,10 @@ impl Shared {
                     Ok(home) => writer.change(home, first, || self.next_change()),
                     Err(error) => first.tell(Some(error)),
                 },
+                Task::Close(reply) => {
+                    writer.close();
+                    reply.send(Ok(()));
+                }
             }
             if let Some(home) = self.home.get() {
                 writer.maintain(home, self.queue.is_empty());

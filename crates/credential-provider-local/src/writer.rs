@@ -125,6 +125,12 @@ impl Writer {
         }
     }
 
+    /// Closes the connection. SQLite writes the log back and removes it if no other is open, in any process; a failure
+    /// there loses nothing, for the log stays.
+    pub(crate) fn close(&mut self) {
+        self.conn = None;
+    }
+
     /// Empties the log, so that what a purge overwrote is not left there. A reader in the middle of its read keeps the log;
     /// then it is tried again after the next change.
     pub(crate) fn scrub(&mut self, home: &Home) {

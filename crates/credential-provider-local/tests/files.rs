@@ -13,7 +13,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use common::{child_arguments, get, process, put, scratch};
+use common::{child_arguments, get, process, put, scratch, wait};
 use nebula_credential_core::{CredentialError, ErrorKind};
 use nebula_credential_provider_local::LocalStorage;
 use nebula_credential_testkit::skip;
@@ -27,22 +27,8 @@ fn mode(path: &Path) -> u32 {
 fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
     let (dir, store) = scratch();
     put(&store, "a", 1, "kept").unwrap();
-    let path = store.path().to_owned();
-    close(store);
-    (dir, path)
-}
-
-/// Drops a store and waits until its thread has closed the database.
-fn close(store: LocalStorage) {
-    let log = store.path().join("store.db-wal");
-    drop(store);
-    for _ in 0..500 {
-        if !log.exists() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    panic!("the database was not closed");
+    wait(store.close());
+    (dir, store.path().to_owned())
 }
 
 #[track_caller]
@@ -171,11 +157,9 @@ fn what_belongs_to_someone_else_is_refused() {
 fn what_is_no_store_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secrets");
-    close({
-        let store = LocalStorage::new(&path);
-        put(&store, "a", 1, "x").unwrap();
-        store
-    });
+    let store = LocalStorage::new(&path);
+    put(&store, "a", 1, "x").unwrap();
+    wait(store.close());
     let file = path.join("store.db");
 
     let garbage = b"password = hunter2\n".repeat(300);
@@ -237,7 +221,7 @@ fn a_log_without_its_database_is_not_thrown_away() {
     put(&store, "a", 2, "in the log").unwrap();
     let log = path.join("store.db-wal");
     let saved = fs::read(&log).unwrap();
-    close(store);
+    wait(store.close());
     fs::remove_file(path.join("store.db")).unwrap();
     fs::write(&log, &saved).unwrap();
     fs::set_permissions(&log, Permissions::from_mode(0o600)).unwrap();

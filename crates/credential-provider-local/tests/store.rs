@@ -45,6 +45,29 @@ fn what_was_stored_is_there_after_reopening() {
 }
 
 #[test]
+fn the_last_to_close_leaves_no_log_and_a_closed_store_is_opened_again() {
+    let (_dir, store) = scratch();
+    let log = store.path().join("store.db-wal");
+    // Nothing was opened.
+    wait(store.close());
+    assert!(!store.path().exists());
+
+    let peer = LocalStorage::new(store.path());
+    put(&store, "a", 1, "one").unwrap();
+    put(&peer, "b", 1, "one").unwrap();
+    wait(store.close());
+    assert!(log.metadata().unwrap().len() > 0);
+    assert_eq!(get(&store, "a").unwrap(), "one");
+    wait(store.close());
+    wait(peer.close());
+    assert!(!log.exists());
+
+    put(&store, "a", 2, "two").unwrap();
+    assert_eq!(get(&peer, "a").unwrap(), "two");
+    assert_eq!(get(&store, "b").unwrap(), "one");
+}
+
+#[test]
 fn clones_and_other_handles_see_the_same_records() {
     let (_dir, store) = scratch();
     let (clone, other) = (store.clone(), LocalStorage::new(store.path()));
