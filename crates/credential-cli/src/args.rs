@@ -27,6 +27,7 @@ Environment (each is overridden by its option):
   NCRED_CONFIG           the configuration file
   NCRED_PROFILE          the profile of the configuration file
   NO_COLOR               no colours
+  RUST_LOG               what to log, such as debug; values never are
 
 Exit codes:
   0 ok            3 not found       6 tampered or damaged
@@ -130,7 +131,9 @@ pub(crate) enum Verb {
     Restore(Named),
     /// Destroy every version of a credential, for good
     Purge(Purge),
-    /// Store the credentials of a .env, JSON or YAML file
+    /// Seal credentials in a bundle for another key; `import` stores them elsewhere
+    Export(crate::verbs::export::Export),
+    /// Store the credentials of a .env, JSON or YAML file, or of a bundle
     Import(crate::verbs::import::Import),
     /// Change a credential in an editor, through a private file that is wiped
     Edit(crate::verbs::edit::Edit),

@@ -7,6 +7,7 @@ use nebula_credential::{SecretString, limits};
 use zeroize::Zeroizing;
 
 use crate::exit::{Failure, Outcome};
+use crate::prompt;
 
 /// Longest passphrase, in bytes.
 const PASSPHRASE_BYTES: usize = 4096;
@@ -63,9 +64,17 @@ pub(crate) fn read_limited(from: &mut impl io::Read, max: usize) -> io::Result<O
 
 /// Asks for a secret at the terminal, without echo.
 pub(crate) fn prompt(question: &str) -> Outcome<SecretString> {
-    rpassword::prompt_password(question)
-        .map(SecretString::from)
-        .map_err(|_| no_terminal())
+    prompt::secret(question).map_err(|flaw| match flaw.kind() {
+        io::ErrorKind::UnexpectedEof => Failure::usage("there was no answer", "type it, and press Enter"),
+        io::ErrorKind::InvalidData => Failure::usage(
+            format!(
+                "the answer is no UTF-8 text, or longer than {} bytes",
+                limits::SECRET_BYTES_MAX
+            ),
+            "pipe the value to standard input, or name a file",
+        ),
+        _ => no_terminal(),
+    })
 }
 
 /// Asks for something that is no secret, with echo; `None` for an empty line.

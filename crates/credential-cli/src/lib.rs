@@ -4,7 +4,9 @@ mod args;
 mod exit;
 mod import;
 mod input;
+mod log;
 mod output;
+mod prompt;
 mod refusal;
 mod settings;
 mod suggest;
@@ -34,6 +36,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(refused) => return ExitCode::from(refusal::report(&refused, &args).code()),
     };
     let output = Output::new(cli.global.json, cli.global.color);
+    log::start(&output);
     if let Err(flaw) = hardened {
         output.warn(exit::Failure::from(flaw).message);
     }

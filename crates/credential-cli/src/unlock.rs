@@ -31,6 +31,7 @@ impl Session {
     /// Opens the store that the settings name, and unlocks it.
     pub(crate) async fn open(settings: &Settings) -> Outcome<Self> {
         let register = Register::with_ring(settings).await?;
+        tracing::debug!(by = ?settings.unlock, "unlocking the key ring");
         let session = Self::on(settings, register, Keys::protector(protector(&settings.unlock)?));
         session.manager.open().await?;
         Ok(session)
@@ -62,6 +63,13 @@ pub(crate) struct Register {
 impl Register {
     /// Opens the store that the settings name.
     pub(crate) async fn open(settings: &Settings) -> Outcome<Self> {
+        tracing::debug!(
+            store = %settings.store.display(),
+            tenant = %settings.tenant,
+            scope = %settings.scope,
+            config = ?settings.config,
+            "opening the store"
+        );
         let storage = LocalStorage::existing(&settings.store);
         storage
             .open()

@@ -12,6 +12,8 @@ mod about;
 mod doctor;
 mod edit;
 mod keys;
+#[cfg(target_os = "linux")]
+mod leaks;
 mod mistakes;
 mod place;
 mod run;

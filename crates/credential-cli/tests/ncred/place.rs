@@ -82,8 +82,7 @@ impl Place {
         command
             .env_clear()
             .env("HOME", self.dir.path())
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("RUST_LOG", "trace");
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     }
 

@@ -1,26 +1,31 @@
 //! What a person sees at a terminal.
 
 use std::io::{Read as _, Write as _};
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use nebula_credential_testkit::skip;
 
 use crate::place::{Place, SECRET};
 
-/// `ncred` behind a pseudo-terminal, which `script` makes.
-struct Terminal {
+/// A shell's line behind a pseudo-terminal, which `script` makes.
+pub(crate) struct Terminal {
     child: Child,
     keyboard: ChildStdin,
     screen: ChildStdout,
-    seen: String,
+    seen: Vec<u8>,
 }
 
 impl Terminal {
-    fn run(place: &Place, args: &str) -> Option<Self> {
+    /// `ncred` with `args`; none where there is no `script`.
+    pub(crate) fn run(place: &Place, args: &str) -> Option<Self> {
         let program = env!("CARGO_BIN_EXE_ncred");
-        let mut child = place
-            .wrapped("script")
-            .args(["-qec", &format!("{program} {args}"), "/dev/null"])
+        Self::open(place.wrapped("script"), &format!("exec {program} {args}"))
+    }
+
+    /// `line`, in the environment of `script`.
+    pub(crate) fn open(mut script: Command, line: &str) -> Option<Self> {
+        let mut child = script
+            .args(["-qec", line, "/dev/null"])
             .env("SHELL", "/bin/sh")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -31,34 +36,46 @@ impl Terminal {
             keyboard: child.stdin.take()?,
             screen: child.stdout.take()?,
             child,
-            seen: String::new(),
+            seen: Vec::new(),
         })
     }
 
-    /// Waits for `question`, and then types `line`.
-    fn answer(&mut self, question: &str, line: &str) {
+    /// Waits until `text` stands on the screen, behind what was waited for before.
+    pub(crate) fn wait_for(&mut self, text: &str) {
         let from = self.seen.len();
         let mut byte = [0; 1];
-        while !self.seen[from..].contains(question) {
+        while !self.seen[from..]
+            .windows(text.len())
+            .any(|window| window == text.as_bytes())
+        {
             assert_eq!(
                 self.screen.read(&mut byte).unwrap(),
                 1,
-                "{question:?} was not asked: {}",
-                self.seen
+                "{text:?} does not come: {}",
+                self.seen()
             );
-            self.seen.push(char::from(byte[0]));
+            self.seen.push(byte[0]);
         }
-        // The echo is switched off beside the question, not before it.
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        writeln!(self.keyboard, "{line}").unwrap();
+    }
+
+    fn seen(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    pub(crate) fn press(&mut self, keys: &[u8]) {
+        self.keyboard.write_all(keys).unwrap();
+    }
+
+    /// Waits for `question`, and then types `line`.
+    pub(crate) fn answer(&mut self, question: &str, line: &str) {
+        self.wait_for(question);
+        self.press(format!("{line}\n").as_bytes());
     }
 
     /// Its exit code, and all that stood on the screen.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = Vec::new();
-        self.screen.read_to_end(&mut rest).unwrap();
-        self.seen.push_str(&String::from_utf8_lossy(&rest));
-        (self.child.wait().unwrap().code(), self.seen)
+    pub(crate) fn end(mut self) -> (Option<i32>, String) {
+        self.screen.read_to_end(&mut self.seen).unwrap();
+        (self.child.wait().unwrap().code(), self.seen())
     }
 }
 
@@ -123,4 +140,123 @@ fn a_passphrase_is_asked_for_twice_when_it_is_new() {
     let (code, seen) = terminal.end();
     assert_eq!(code, Some(0), "{seen}");
     assert!(seen.contains("passphrase"), "{seen}");
+}
+
+/// What the terminal is like now.
+const MODES: &str = "echo \"ended $?\"; stty -a; echo looked";
+
+fn assert_restored(seen: &str) {
+    let modes: Vec<&str> = seen.split([' ', ';', '\r', '\n']).collect();
+    for mode in ["echo", "icanon", "isig", "icrnl"] {
+        assert!(modes.contains(&mode), "{mode}: {seen}");
+    }
+}
+
+#[test]
+fn whatever_ends_a_prompt_switches_the_echo_on_again() {
+    let test = "whatever_ends_a_prompt_switches_the_echo_on_again";
+    let place = Place::new();
+    let program = env!("CARGO_BIN_EXE_ncred");
+    let line = format!(
+        "trap : INT QUIT; sh -c 'echo process $$ asks; exec {program} put db --type basic'; {MODES}; read -r rest"
+    );
+    // Ctrl-C, Ctrl-\\, Ctrl-D and a signal from elsewhere.
+    let ends: &[(&[u8], i32)] = &[(b"\x03", 130), (b"\x1c", 131), (b"", 143), (b"\x15\x04", 2)];
+    for (keys, code) in ends {
+        let Some(mut terminal) = Terminal::open(place.wrapped("script"), &line) else {
+            return skip(test, "there is no `script`");
+        };
+        terminal.wait_for(" asks");
+        let seen = terminal.seen();
+        let process = seen.split_whitespace().nth(1).unwrap().to_owned();
+        terminal.answer("username: ", "octocat");
+        terminal.wait_for("password: ");
+        terminal.press(&SECRET.as_bytes()[..10]);
+        terminal.press(keys);
+        if keys.is_empty() {
+            let sent = Command::new("kill").arg(&process).status().unwrap();
+            assert!(sent.success());
+        }
+        terminal.wait_for(&format!("ended {code}"));
+        terminal.wait_for("looked");
+        // Half a secret is no line for whoever reads next.
+        terminal.press(b"\n");
+        let (_, seen) = terminal.end();
+        assert_restored(&seen);
+        assert!(!seen.contains(&SECRET[..10]), "{seen}");
+    }
+    assert_eq!(place.run(&["get", "db"], "").code, 3);
+}
+
+#[test]
+fn a_prompt_that_was_stopped_asks_again() {
+    let test = "a_prompt_that_was_stopped_asks_again";
+    let place = Place::new();
+    let mut script = place.wrapped("script");
+    script
+        .env("PS1", "ready> ")
+        .env("NCRED", env!("CARGO_BIN_EXE_ncred"));
+    let bash = "exec bash --norc --noprofile -i";
+    let Some(mut terminal) = Terminal::open(script, bash) else {
+        return skip(test, "there is no `script`");
+    };
+    terminal.answer("ready> ", "\"$NCRED\" put db --type basic");
+    terminal.answer("username: ", "octocat");
+    terminal.wait_for("password: ");
+    terminal.press(b"half\x1a");
+    terminal.answer("ready> ", MODES);
+    terminal.wait_for("looked\r");
+    terminal.answer("ready> ", "fg");
+    terminal.answer("password: ", SECRET);
+    terminal.wait_for("stored db");
+    terminal.answer("ready> ", "exit");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, Some(0), "{seen}");
+    assert_restored(&seen);
+    assert!(!seen.contains(SECRET), "{seen}");
+    assert_eq!(place.ok(&["get", "db", "--reveal", "-f", "password"]), SECRET);
+}
+
+#[test]
+fn keys_that_correct_are_obeyed_and_long_lines_are_whole() {
+    let test = "keys_that_correct_are_obeyed_and_long_lines_are_whole";
+    let place = Place::new();
+    let Some(mut terminal) = Terminal::run(&place, "put a --type secret_text") else {
+        return skip(test, "there is no `script`");
+    };
+    terminal.answer("text: ", "wrong\x15typp\x7fo \u{e9}\x1b[A");
+    assert_eq!(terminal.end().0, Some(0));
+    assert_eq!(place.ok(&["get", "a", "--reveal", "-f", "text"]), "typo \u{e9}");
+    // A terminal gives no longer line than 4,095 bytes by itself.
+    let long = "0123456789abcdef".repeat(1000);
+    let mut terminal = Terminal::run(&place, "put b --type secret_text").unwrap();
+    terminal.answer("text: ", &long);
+    assert_eq!(terminal.end().0, Some(0));
+    assert_eq!(place.ok(&["get", "b", "--reveal", "-f", "text"]), long);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_interrupt_is_for_the_editor_behind_a_prompt_too() {
+    let test = "an_interrupt_is_for_the_editor_behind_a_prompt_too";
+    let place = Place::with_db();
+    let words = "correct horse battery staple";
+    let file = place.file("passphrase", words);
+    place.ok(&["key", "add", "--new-passphrase-file", crate::place::text(&file)]);
+    let editor = place.file(
+        "editor",
+        "trap '' INT; echo editing; read -r line; sed -i s/octocat/hubot/ \"$1\"\n",
+    );
+    let mut script = place.wrapped("script");
+    script.env("EDITOR", format!("sh {}", editor.display()));
+    let line = format!("exec {} edit db --ask-passphrase", env!("CARGO_BIN_EXE_ncred"));
+    let Some(mut terminal) = Terminal::open(script, &line) else {
+        return skip(test, "there is no `script`");
+    };
+    terminal.answer("Passphrase: ", words);
+    terminal.wait_for("editing");
+    terminal.press(b"\x03\n");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, Some(0), "{seen}");
+    assert_eq!(place.ok(&["get", "db", "-f", "username"]), "hubot");
 }

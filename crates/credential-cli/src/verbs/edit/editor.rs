@@ -14,6 +14,7 @@ use tokio::select;
 use tokio::signal::unix::{self, SignalKind};
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::prompt;
 
 /// How long an editor that was told to end may take, before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -49,12 +50,15 @@ impl Signals {
                 )
             })
         };
-        Ok(Self {
+        let signals = Self {
             interrupt: catch(SignalKind::interrupt())?,
             quit: catch(SignalKind::quit())?,
             terminate: catch(SignalKind::terminate())?,
             hang_up: catch(SignalKind::hangup())?,
-        })
+        };
+        // A prompt before this may have heard them first.
+        prompt::leave_signals();
+        Ok(signals)
     }
 
     /// The next one.
