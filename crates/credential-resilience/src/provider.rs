@@ -1,0 +1,71 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nebula_credential_core::{AnyCredential, Clock, CredentialError, CredentialProvider, SystemClock};
+
+use crate::{BreakerConfig, BreakerState, CircuitBreaker};
+
+/// A provider that is not asked while it fails.
+///
+/// ```
+/// use std::time::Duration;
+/// use nebula_credential_core::{CredentialError, CredentialProvider};
+/// use nebula_credential_resilience::CircuitBreakerCredentialProvider;
+///
+/// # async fn run(vault: impl CredentialProvider) -> Result<(), CredentialError> {
+/// // Opens after 5 failures in a row, closes after 2 successes, asks again after 30 s.
+/// let provider = CircuitBreakerCredentialProvider::new(vault, 5, 2, Duration::from_secs(30));
+/// let credential = provider.get("database").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct CircuitBreakerCredentialProvider<P> {
+    inner: P,
+    breaker: CircuitBreaker,
+}
+
+impl<P: CredentialProvider> CircuitBreakerCredentialProvider<P> {
+    /// Opens after `failure_threshold` failures in a row, lets a probe through after `timeout`, and closes after
+    /// `success_threshold` successful ones.
+    pub fn new(inner: P, failure_threshold: u32, success_threshold: u32, timeout: Duration) -> Self {
+        Self::with_clock(
+            inner,
+            BreakerConfig {
+                failure_threshold,
+                success_threshold,
+                open_for: timeout,
+            },
+            Arc::new(SystemClock),
+        )
+    }
+
+    /// [`new`](Self::new), by another clock than that of the operating system.
+    pub fn with_clock(inner: P, config: BreakerConfig, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            inner,
+            breaker: CircuitBreaker::named(
+                "provider",
+                config,
+                clock,
+                Arc::new(nebula_credential_core::NoMetrics),
+            ),
+        }
+    }
+
+    /// What the breaker does with requests at present.
+    pub fn state(&self) -> BreakerState {
+        self.breaker.state()
+    }
+}
+
+#[async_trait]
+impl<P: CredentialProvider> CredentialProvider for CircuitBreakerCredentialProvider<P> {
+    async fn get(&self, name: &str) -> Result<AnyCredential, CredentialError> {
+        let sample = self.breaker.admit()?;
+        let answer = self.inner.get(name).await;
+        sample.record(&answer);
+        answer
+    }
+}
