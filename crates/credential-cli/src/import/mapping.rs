@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use nebula_credential::types::TypeInfo;
-use nebula_credential::{AnyCredential, CredentialName, Plaintext};
+use nebula_credential::{CredentialName, Plaintext};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::fields::{assemble, decode, guess, only_field};
-use super::{Body, Entry, Origin, about, find_type};
+use super::{Body, Entry, Incoming, Origin, about, find_type};
 use crate::exit::{Failure, Outcome};
 
 /// A mapping file, in TOML. `ncred help import` shows one.
@@ -67,7 +67,7 @@ struct Shape {
 /// A credential that the file asks for.
 pub(crate) struct Draft {
     pub(crate) name: CredentialName,
-    pub(crate) credential: AnyCredential,
+    pub(crate) credential: Incoming,
     /// The keys it is made of.
     pub(crate) from: Vec<Origin>,
 }
@@ -272,7 +272,7 @@ impl Mapping {
         let credential = made.map_err(|failure| about(&shown, failure))?;
         Ok(Draft {
             name,
-            credential,
+            credential: Incoming::Typed(credential),
             from,
         })
     }

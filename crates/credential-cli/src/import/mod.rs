@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 use crate::exit::{Failure, Outcome};
 use crate::value;
 
-pub(crate) use mapping::Mapping;
-pub(crate) use plan::{Action, Item, OnConflict, Plan};
+pub(crate) use mapping::{Draft, Drafts, Mapping};
+pub(crate) use plan::{Action, Incoming, Item, OnConflict, Plan};
 
 /// Longest file that is read, in bytes: some 10,000 credentials of 1.6 KiB. Also the longest sum of values that
 /// `--interpolate` makes.

@@ -1,7 +1,8 @@
 //! What an import will do, and doing it.
 
 use clap::ValueEnum;
-use nebula_credential::{AnyCredential, CredentialManager, CredentialName, Version};
+use nebula_credential::crypto::BundledCredential;
+use nebula_credential::{AnyCredential, CredentialManager, CredentialName, Phase, Store, Version};
 
 use super::Origin;
 use super::mapping::{Draft, Drafts, Ignored};
@@ -46,12 +47,36 @@ pub(crate) struct Item {
     pub(crate) action: Action,
     /// The version that was written, once it is.
     pub(crate) written: Option<Version>,
-    credential: AnyCredential,
+    credential: Incoming,
 }
 
 impl Item {
-    pub(crate) fn type_name(&self) -> &'static str {
-        self.credential.credential_type()
+    pub(crate) fn type_name(&self) -> &str {
+        self.credential.type_name()
+    }
+}
+
+/// A credential that comes in.
+pub(crate) enum Incoming {
+    /// From the texts of a file, of a type that this program knows.
+    Typed(AnyCredential),
+    /// As another store held it.
+    Bundled(BundledCredential),
+}
+
+impl Incoming {
+    fn type_name(&self) -> &str {
+        match self {
+            Self::Typed(credential) => credential.credential_type(),
+            Self::Bundled(credential) => &credential.version.credential_type,
+        }
+    }
+
+    fn store<'a>(&self, manager: &'a CredentialManager, name: &CredentialName) -> Store<'a> {
+        match self {
+            Self::Typed(credential) => manager.store_any(name, credential),
+            Self::Bundled(credential) => manager.import(name, credential),
+        }
     }
 }
 
@@ -74,6 +99,7 @@ impl Plan {
         let mut items = Vec::with_capacity(drafts.drafts.len());
         let mut present = Vec::new();
         let mut other_type = Vec::new();
+        let mut revoked = Vec::new();
         for Draft {
             name,
             credential,
@@ -89,8 +115,10 @@ impl Plan {
                 (None, _) => Action::Create,
                 (Some(_), OnConflict::Skip) => Action::Skip,
                 (Some(known), OnConflict::Replace) => {
-                    if known.version.credential_type.as_ref() != credential.credential_type() {
+                    if known.version.credential_type.as_ref() != credential.type_name() {
                         other_type.push(name.clone());
+                    } else if known.phase == Phase::Revoked {
+                        revoked.push(name.clone());
                     }
                     Action::Replace
                 }
@@ -125,7 +153,17 @@ impl Plan {
                     listed(&other_type),
                     are(&other_type)
                 ),
-                "delete them first, or give the keys a `type` or another `name` in a mapping file",
+                "delete them first, or import under other names with --prefix or a mapping file",
+            ));
+        }
+        if !revoked.is_empty() {
+            return Err(Failure::conflict(
+                format!(
+                    "nothing was written: {} {} there already and revoked for good",
+                    listed(&revoked),
+                    are(&revoked)
+                ),
+                "delete them first, pass --on-conflict skip to leave them, or import under other names with --prefix",
             ));
         }
         Ok(Self {
@@ -155,7 +193,7 @@ impl Plan {
             .count();
         let mut written = 0;
         for item in &mut self.items {
-            let store = manager.store_any(&item.name, &item.credential);
+            let store = item.credential.store(manager, &item.name);
             let result = match item.action {
                 Action::Skip => continue,
                 Action::Create if policy != OnConflict::Replace => store.if_absent().await,

@@ -1,17 +1,20 @@
 //! `ncred import`.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+mod bundle;
+mod report;
+mod source;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-use zeroize::Zeroizing;
 
+use self::report::{Origin, report};
+pub(super) use self::source::read;
+use self::source::{Source, is_open_to_others};
+use super::bundle_key::BundleKey;
 use crate::exit::{Failure, Outcome};
-use crate::import::{self, Action, Format, INPUT_BYTES_MAX, Input, Mapping, OnConflict, Plan};
-use crate::input;
+use crate::import::{self, Action, Drafts, Format, Input, Mapping, OnConflict, Plan};
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::unlock::{Register, Session};
@@ -27,6 +30,9 @@ const AFTER_HELP: &str = r#"Formats:
         lines. ${NAME} stays as it is without --interpolate. Of a key that stands there twice, the last counts.
   json  {"NAME": "text"} or {"NAME": {"type": "basic", "value": {"username": "u", "password": "p"}}}
   yaml  the same; sops -d FILE | ncred import - --format yaml
+
+  A bundle of `ncred export` is told by its first bytes, and opens with the key it was exported for. Its credentials
+  go, as they were, to the tenant and scope that --tenant and --scope name.
 
 Names and types, unless a mapping file says otherwise:
   A name is the key in lower case, with _ for each run of characters other than a-z, 0-9, '.', '_', '-' and '/',
@@ -81,28 +87,49 @@ pub(crate) struct Import {
     /// In a .env file, pass over lines that are no KEY=VALUE instead of refusing the file
     #[arg(long)]
     skip_invalid: bool,
+    #[command(flatten)]
+    key: BundleKey,
 }
 
 pub(crate) async fn run(args: &Import, settings: &Settings, output: &Output) -> Outcome {
     let mapping = match &args.mapping {
-        Some(path) => Mapping::parse(&read(path, MAPPING_BYTES_MAX)?)?,
-        None => Mapping::default(),
+        Some(path) => Some(Mapping::parse(&read(path, MAPPING_BYTES_MAX)?)?),
+        None => None,
     };
-    let drafts = {
-        let input = parse(args)?;
-        check(args, &input, output)?;
-        mapping.apply(input.entries, &args.prefix)?
+    let (drafts, origin) = match Source::read(&args.file)? {
+        Source::Bundle(bytes) => bundle::drafts(args, &bytes, output)?,
+        Source::Text(text) => {
+            args.key.refuse_for_text()?;
+            let input = parse(args, &text)?;
+            drop(text);
+            check(args, &input, output)?;
+            (
+                mapping.unwrap_or_default().apply(input.entries, &args.prefix)?,
+                None,
+            )
+        }
     };
-    if is_open_to_others(&args.file) {
+    if origin.is_none() && is_open_to_others(&args.file) {
         output.warn(format!(
             "{} can be read by others; run `chmod 600` on it, or remove it once its secrets are stored",
             args.file.display()
         ));
     }
+    carry_out(args, drafts, origin.as_ref(), settings, output).await
+}
+
+/// Looks every name up, and then, unless it is a dry run, stores what is to be stored.
+async fn carry_out(
+    args: &Import,
+    drafts: Drafts,
+    origin: Option<&Origin>,
+    settings: &Settings,
+    output: &Output,
+) -> Outcome {
     if args.dry_run {
         let register = Register::open(settings).await?;
         let plan = Plan::make(&register, drafts, args.on_conflict).await?;
-        return report(&plan, true, true, output);
+        return report(&plan, origin, true, true, output);
     }
     let session = Session::open(settings).await?;
     let mut plan = Plan::make(&session.register, drafts, args.on_conflict).await?;
@@ -117,16 +144,15 @@ pub(crate) async fn run(args: &Import, settings: &Settings, output: &Output) -> 
         .await;
     bar.finish_and_clear();
     // What was written is said even if not all of it was.
-    report(&plan, false, done.is_ok(), output)?;
+    report(&plan, origin, false, done.is_ok(), output)?;
     done
 }
 
-fn parse(args: &Import) -> Outcome<Input> {
-    let text = read(&args.file, INPUT_BYTES_MAX)?;
+fn parse(args: &Import, text: &str) -> Outcome<Input> {
     let format = args
         .format
         .or_else(|| Format::of_path(&args.file))
-        .or_else(|| Format::of_text(&text));
+        .or_else(|| Format::of_text(text));
     let format = format.ok_or_else(|| {
         if text.trim().is_empty() {
             Failure::usage(
@@ -141,12 +167,12 @@ fn parse(args: &Import) -> Outcome<Input> {
         }
     })?;
     match (args.interpolate, format) {
-        (true, Format::Env) => import::read_interpolated(&text),
+        (true, Format::Env) => import::read_interpolated(text),
         (true, _) => Err(Failure::usage(
             "only .env files have ${NAME}s to replace",
             "leave out --interpolate, or pass --format env",
         )),
-        (false, _) => import::read(&text, format),
+        (false, _) => import::read(text, format),
     }
 }
 
@@ -173,63 +199,6 @@ fn check(args: &Import, input: &Input, output: &Output) -> Outcome {
     ))
 }
 
-/// A whole text file, or standard input.
-pub(super) fn read(path: &Path, max: usize) -> Outcome<Zeroizing<String>> {
-    let shown = Shown(path);
-    let unreadable = |flaw: io::Error| match flaw.kind() {
-        io::ErrorKind::NotFound => Failure::not_found(
-            format!("there is no file {shown}"),
-            "check the path, or pipe the input in and name the file `-`",
-        ),
-        _ => Failure::system(
-            format!("{shown} cannot be read"),
-            "check that it is a file and that you may read it",
-        ),
-    };
-    let bytes = if path == Path::new("-") {
-        input::read_limited(&mut io::stdin().lock(), max)
-    } else {
-        File::open(path).and_then(|mut file| input::read_limited(&mut file, max))
-    };
-    let mut bytes = bytes.map_err(unreadable)?.ok_or_else(|| {
-        Failure::usage(
-            format!("{shown} is longer than {max} bytes"),
-            "split it; large files belong in a file store, and their key here",
-        )
-    })?;
-    match String::from_utf8(std::mem::take(&mut *bytes)) {
-        Ok(text) => Ok(Zeroizing::new(text)),
-        Err(flaw) => {
-            let valid = flaw.utf8_error().valid_up_to();
-            let bytes = Zeroizing::new(flaw.into_bytes());
-            let lines = bytes.iter().take(valid).filter(|byte| **byte == b'\n').count();
-            Err(Failure::usage(
-                format!("line {} of {shown} is not UTF-8", lines + 1),
-                "convert it, such as `iconv -t UTF-8`",
-            ))
-        }
-    }
-}
-
-/// Whether others than the owner may read a file.
-fn is_open_to_others(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    path.metadata()
-        .is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o044 != 0)
-}
-
-struct Shown<'a>(&'a Path);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0 == Path::new("-") {
-            f.write_str("standard input")
-        } else {
-            self.0.display().fmt(f)
-        }
-    }
-}
-
 /// A bar on standard error, if that is a terminal and a person looks at it.
 fn progress(count: usize, output: &Output) -> ProgressBar {
     if count < PROGRESS_FROM || output.is_json() {
@@ -240,97 +209,4 @@ fn progress(count: usize, output: &Output) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    dry_run: bool,
-    complete: bool,
-    created: usize,
-    replaced: usize,
-    skipped: usize,
-    credentials: Vec<ReportedItem<'a>>,
-    ignored: Vec<ReportedKey<'a>>,
-}
-
-#[derive(Serialize)]
-struct ReportedItem<'a> {
-    name: &'a str,
-    r#type: &'a str,
-    action: &'static str,
-    /// The version that was written; none in a dry run.
-    version: Option<u32>,
-    lines: Vec<usize>,
-}
-
-#[derive(Serialize)]
-struct ReportedKey<'a> {
-    line: usize,
-    key: Option<&'a str>,
-    reason: &'static str,
-}
-
-fn report(plan: &Plan, dry_run: bool, complete: bool, output: &Output) -> Outcome {
-    // Of a dry run, what would be done; else, what was.
-    let count = |action| {
-        let items = plan.items.iter().filter(|item| item.action == action);
-        items
-            .filter(|item| dry_run || action == Action::Skip || item.written.is_some())
-            .count()
-    };
-    let (created, replaced, skipped) = (count(Action::Create), count(Action::Replace), count(Action::Skip));
-    if output.is_json() {
-        return output.value(&Report {
-            dry_run,
-            complete,
-            created,
-            replaced,
-            skipped,
-            credentials: plan
-                .items
-                .iter()
-                .map(|item| ReportedItem {
-                    name: item.name.as_str(),
-                    r#type: item.type_name(),
-                    action: item.action.word(),
-                    version: item.written.map(Into::into),
-                    lines: item.from.iter().map(|at| at.line).collect(),
-                })
-                .collect(),
-            ignored: plan
-                .ignored
-                .iter()
-                .map(|ignored| ReportedKey {
-                    line: ignored.at.line,
-                    key: ignored.key(),
-                    reason: ignored.why.word(),
-                })
-                .collect(),
-        });
-    }
-    if dry_run && !plan.items.is_empty() {
-        let row = |item: &import::Item| {
-            let lines: Vec<String> = item.from.iter().map(|at| at.line.to_string()).collect();
-            vec![
-                item.action.word().to_owned(),
-                item.name.as_str().to_owned(),
-                item.type_name().to_owned(),
-                lines.join(","),
-            ]
-        };
-        let rows: Vec<Vec<String>> = plan.items.iter().map(row).collect();
-        output.table(&["ACTION", "NAME", "TYPE", "LINE"], &rows)?;
-    }
-    if !complete {
-        for item in plan.items.iter().filter(|item| item.written.is_some()) {
-            output.line(format!("written: {}", item.name))?;
-        }
-    }
-    for ignored in &plan.ignored {
-        output.note(format!("{ignored}; ignored"));
-    }
-    let (would, ignored) = (if dry_run { "would be " } else { "" }, plan.ignored.len());
-    output.line(format!(
-        "{would}created {created}, replaced {replaced}, skipped {skipped}; {ignored} keys ignored"
-    ))
 }

@@ -1,9 +1,11 @@
 //! One function per verb, one file per family.
 
 mod about;
+mod bundle_key;
 mod change;
 mod doctor;
 pub(crate) mod edit;
+pub(crate) mod export;
 pub(crate) mod import;
 mod init;
 mod key;
@@ -24,6 +26,7 @@ use crate::unlock::{Register, Session};
 pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, output: &Output) -> Outcome {
     match verb {
         Verb::Init => return init::run(&settings()?, output).await,
+        Verb::Export(args) => return export::run(args, &settings()?, output).await,
         Verb::Import(args) => return import::run(args, &settings()?, output).await,
         Verb::List(args) => return read::list(&Register::open(&settings()?).await?, args, output).await,
         Verb::Versions(args) => {
@@ -55,6 +58,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Purge(args) => change::purge(&session, args, output).await,
         Verb::Key(verb) => key::run(&session, verb, &settings, output).await,
         Verb::Init
+        | Verb::Export(_)
         | Verb::Import(_)
         | Verb::Run(_)
         | Verb::List(_)

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod bundle;
 mod command;
 mod files;
 mod formats;

@@ -224,6 +224,10 @@ impl<'a> Encoded<'a> {
     }
 }
 
+pub(super) fn opened_by(bytes: &[u8]) -> Result<SlotKind, CredentialError> {
+    Encoded::parse(bytes).map(|encoded| encoded.kind)
+}
+
 pub(super) fn open(bytes: &[u8], protector: &dyn Protector) -> Result<Bundle, CredentialError> {
     let encoded = Encoded::parse(bytes)?;
     let bundle = encoded.unwrap(protector).and_then(|key| encoded.decipher(&key));

@@ -11,7 +11,7 @@ use nebula_credential_core::{
     whole_micros,
 };
 
-use crate::protector::Protector;
+use crate::protector::{Protector, SlotKind};
 use crate::{Entropy, OsEntropy, Suite};
 
 /// Longest bundle, in bytes: 64 MiB hold 60 credentials of the longest kind, or all of a large store of usual ones.
@@ -183,6 +183,14 @@ impl Bundle {
     /// derivation parameters out of bounds, before any derivation; those of a key provider.
     pub fn open(bytes: &[u8], protector: &dyn Protector) -> Result<Self, CredentialError> {
         format::open(bytes, protector)
+    }
+
+    /// The kind of protector that opens `bytes`, as they say themselves: to know what to ask for. Needs no key.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) but for the protector's.
+    pub fn opened_by(bytes: &[u8]) -> Result<SlotKind, CredentialError> {
+        format::opened_by(bytes)
     }
 
     /// Whether `bytes` begin as a sealed bundle does. No text begins so.

@@ -126,6 +126,7 @@ fn each_kind_of_key_opens_what_was_sealed_for_it_and_no_other_does() {
     ];
     for (sealer, protector) in protectors.iter().enumerate() {
         let sealed = bundle().seal(protector).unwrap();
+        assert_eq!(Bundle::opened_by(&sealed).unwrap(), protector.kind());
         for (opener, key) in protectors.iter().enumerate() {
             match Bundle::open(&sealed, key) {
                 Ok(opened) if sealer == opener => check(&opened),
