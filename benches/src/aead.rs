@@ -44,6 +44,72 @@ impl Library {
             Self::AwsLc => "aws-lc-rs",
         }
     }
+
+    /// Seals in place under a fresh key schedule; returns the tag.
+    ///
+    /// # Errors
+    /// Never, below 64 GiB.
+    pub fn seal(self, key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], buffer: &mut [u8]) -> Result<[u8; 16]> {
+        Ok(match self {
+            Self::AesGcm => Aes256Gcm::new(key.into())
+                .encrypt_inout_detached(nonce.into(), aad, InOutBuf::from(buffer))
+                .map_err(refused)?
+                .into(),
+            Self::Ring => {
+                use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+                LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(refused)?)
+                    .seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), buffer)
+                    .map_err(refused)?
+                    .as_ref()
+                    .try_into()?
+            }
+            Self::AwsLc => {
+                use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+                LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(refused)?)
+                    .seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), buffer)
+                    .map_err(refused)?
+                    .as_ref()
+                    .try_into()?
+            }
+        })
+    }
+
+    /// Opens in place under a fresh key schedule.
+    ///
+    /// # Errors
+    /// When it was not sealed by [`seal`](Self::seal).
+    pub fn open(
+        self,
+        key: &[u8; 32],
+        nonce: &[u8; 12],
+        aad: &[u8],
+        buffer: &mut Vec<u8>,
+        tag: &[u8; 16],
+    ) -> Result<()> {
+        match self {
+            Self::AesGcm => Aes256Gcm::new(key.into())
+                .decrypt_inout_detached(nonce.into(), aad, InOutBuf::from(buffer.as_mut_slice()), tag.into())
+                .map_err(refused),
+            Self::Ring => {
+                use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+                // ring opens in place only with the tag behind the ciphertext.
+                let length = buffer.len();
+                buffer.extend_from_slice(tag);
+                LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(refused)?)
+                    .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), buffer)
+                    .map_err(refused)?;
+                buffer.truncate(length);
+                Ok(())
+            }
+            Self::AwsLc => {
+                use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+                LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(refused)?)
+                    .open_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), tag, buffer)
+                    .map(|_| ())
+                    .map_err(refused)
+            }
+        }
+    }
 }
 
 /// Where a nonce comes from.
@@ -101,30 +167,7 @@ impl Raw {
         if self.nonces == Nonces::Random {
             getrandom::fill(nonce).map_err(|_| "no randomness")?;
         }
-        match self.library {
-            Library::AesGcm => {
-                *tag = Aes256Gcm::new((&self.key).into())
-                    .encrypt_inout_detached((&*nonce).into(), &AAD, InOutBuf::from(ciphertext.as_mut_slice()))
-                    .map_err(refused)?
-                    .into();
-            }
-            Library::Ring => {
-                use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-                let nonce = Nonce::assume_unique_for_key(*nonce);
-                let found = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.key).map_err(refused)?)
-                    .seal_in_place_separate_tag(nonce, Aad::from(&AAD), ciphertext)
-                    .map_err(refused)?;
-                *tag = found.as_ref().try_into()?;
-            }
-            Library::AwsLc => {
-                use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-                let nonce = Nonce::assume_unique_for_key(*nonce);
-                let found = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.key).map_err(refused)?)
-                    .seal_in_place_separate_tag(nonce, Aad::from(&AAD), ciphertext)
-                    .map_err(refused)?;
-                *tag = found.as_ref().try_into()?;
-            }
-        }
+        *tag = self.library.seal(&self.key, nonce, &AAD, ciphertext)?;
         Ok(&self.message)
     }
 
@@ -136,32 +179,7 @@ impl Raw {
         let buffer = &mut self.message.ciphertext;
         buffer.clear();
         buffer.extend_from_slice(ciphertext);
-        match self.library {
-            Library::AesGcm => Aes256Gcm::new((&self.key).into())
-                .decrypt_inout_detached(
-                    nonce.into(),
-                    &AAD,
-                    InOutBuf::from(buffer.as_mut_slice()),
-                    tag.into(),
-                )
-                .map_err(refused)?,
-            Library::Ring => {
-                use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-                let nonce = Nonce::assume_unique_for_key(*nonce);
-                // ring opens in place only with the tag behind the ciphertext.
-                buffer.extend_from_slice(tag);
-                LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.key).map_err(refused)?)
-                    .open_in_place(nonce, Aad::from(&AAD), buffer)
-                    .map_err(refused)?;
-            }
-            Library::AwsLc => {
-                use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-                let nonce = Nonce::assume_unique_for_key(*nonce);
-                LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.key).map_err(refused)?)
-                    .open_in_place_separate_tag(nonce, Aad::from(&AAD), tag, buffer)
-                    .map_err(refused)?;
-            }
-        }
+        self.library.open(&self.key, nonce, &AAD, buffer, tag)?;
         Ok(buffer)
     }
 }

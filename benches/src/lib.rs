@@ -2,6 +2,7 @@
 
 pub mod aead;
 pub mod fixture;
+pub mod floor;
 mod race;
 pub mod sqlite;
 mod stats;

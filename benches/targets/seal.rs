@@ -1,8 +1,9 @@
-//! Seal and open: our envelope, the raw libraries, and tink-rust's envelope.
+//! Seal and open: our envelope, the least its format allows, the raw libraries, and tink-rust's envelope.
 
 use std::process::ExitCode;
 
 use nebula_credential_benches::aead::{Library, Nonces, Raw, Tink};
+use nebula_credential_benches::floor::Floor;
 use nebula_credential_benches::{Bench, Result, fixture, main as bench, repeat};
 use nebula_credential_core::{Clock as _, Plaintext, SystemClock};
 use nebula_credential_crypto::{KeyRing, KeyRingFile, Place, Sealer};
@@ -39,14 +40,14 @@ fn seal(bench: &mut Bench, memory: &Sealer, file: &Sealer, size: usize) -> Resul
         id: &id,
         version: &version,
     };
-    let secret = Plaintext::new(vec![0x70; size]);
+    let secret = &Plaintext::new(vec![0x70; size]);
     let tink = Tink::new()?;
 
     let mut race = bench.race(format!("seal, {size} B"));
     let mut peers = Vec::new();
     for library in Library::ALL {
         for (nonces, text) in [(Nonces::Fixed, "no randomness"), (Nonces::Random, "random nonce")] {
-            let (secret, mut raw) = (&secret, Raw::new(library, nonces));
+            let mut raw = Raw::new(library, nonces);
             let name = format!("{}, {text}", library.name());
             let lane = race.lane(
                 name,
@@ -58,20 +59,29 @@ fn seal(bench: &mut Bench, memory: &Sealer, file: &Sealer, size: usize) -> Resul
         }
     }
     let tink = race.lane("tink envelope", repeat(|| tink.seal(secret.expose())));
+    let mut floor = Floor::new(Library::ours(), &id, &version);
+    let floor = race.lane(
+        format!("the least this format allows, {}", Library::ours().name()),
+        repeat(move || floor.seal(secret.expose()).map(<[u8]>::len)),
+    );
     let ours = race.lane(
         format!("envelope on {}", Library::ours().name()),
-        repeat(|| memory.seal(place, &secret)),
+        repeat(|| memory.seal(place, secret)),
     );
     let filed = race.lane(
         "envelope, key ring in a file",
-        repeat(|| file.seal(place, &secret)),
+        repeat(|| file.seal(place, secret)),
     );
     // A raw seal must not repeat a nonce either: the one with a random nonce is the peer of the target.
     if let [fixed, random] = peers[..] {
+        race.compare(floor, random);
+        race.compare(floor, fixed);
         race.expect(target(2.5, RAW_SIZE, size), ours, random);
         race.compare(ours, fixed);
     }
+    race.compare(floor, tink);
     race.expect(target(1.0, TINK_SIZE, size), ours, tink);
+    race.compare(ours, floor);
     race.compare(filed, ours);
     race.run()
 }
@@ -102,11 +112,22 @@ fn open(bench: &mut Bench, sealer: &Sealer, size: usize) -> Result<()> {
         peer = peer.or((library == Library::ours()).then_some(lane));
     }
     let tink = race.lane("tink envelope", repeat(|| tink.open(&tinked)));
+    let mut floor = Floor::new(Library::ours(), &id, &version);
+    floor.seal(secret.expose())?;
+    floor.keep();
+    let floor = race.lane(
+        format!("the least this format allows, {}", Library::ours().name()),
+        repeat(move || floor.open().map(<[u8]>::len)),
+    );
     let ours = race.lane(
         format!("envelope on {}", Library::ours().name()),
         repeat(|| sealer.open(place, &envelope)),
     );
-    race.expect(target(2.5, RAW_SIZE, size), ours, peer.ok_or("no peer")?);
+    let peer = peer.ok_or("no peer")?;
+    race.compare(floor, peer);
+    race.compare(floor, tink);
+    race.expect(target(2.5, RAW_SIZE, size), ours, peer);
     race.expect(target(1.0, TINK_SIZE, size), ours, tink);
+    race.compare(ours, floor);
     race.run()
 }
