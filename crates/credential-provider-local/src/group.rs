@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nebula_credential_core::{CredentialError, OpContext};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+use crate::counters::Counters;
 use crate::error::Fault;
 use crate::reply::Reply;
 use crate::schema::MIGRATIONS;
@@ -27,6 +28,9 @@ pub(crate) trait Change: Send {
     /// Whether the log must not keep what it overwrote.
     fn scrubs(&self) -> bool;
 
+    /// The counter that tells caches, if it changes a value.
+    fn counter(&self) -> Option<usize>;
+
     /// Tells the caller what [`make`](Self::make) came to, or why it came to nothing.
     fn tell(self: Box<Self>, failure: Option<CredentialError>);
 }
@@ -36,6 +40,7 @@ pub(crate) struct Asked<T, B> {
     pub(crate) ctx: OpContext,
     pub(crate) body: B,
     pub(crate) scrubs: bool,
+    pub(crate) counter: Option<usize>,
     pub(crate) reply: Reply<Result<T, CredentialError>>,
     pub(crate) made: Option<T>,
 }
@@ -58,6 +63,10 @@ where
 
     fn scrubs(&self) -> bool {
         self.scrubs
+    }
+
+    fn counter(&self) -> Option<usize> {
+        self.counter
     }
 
     fn tell(self: Box<Self>, failure: Option<CredentialError>) {
@@ -91,6 +100,7 @@ pub(crate) enum End {
 /// Makes `group`, and then what `next` brings, in one transaction. Also tells whether the connection can be used again.
 pub(crate) fn transact(
     conn: &Connection,
+    counters: &Counters,
     group: &mut Vec<Member>,
     mut next: impl FnMut() -> Option<Box<dyn Change>>,
 ) -> (End, bool) {
@@ -133,8 +143,14 @@ pub(crate) fn transact(
             return (End::Undone(fault), sound);
         }
     };
+    let made = group.iter().filter(|member| member.refusal.is_none());
+    let under_way = counters.begin(made.filter_map(|member| member.change.counter()).collect());
     match tx.commit() {
-        Ok(()) => (End::Committed, true),
+        Ok(()) => {
+            under_way.settle();
+            (End::Committed, true)
+        }
+        // What is in doubt stays under way until the next change settles it.
         Err(error) => (End::Failed(error.into()), false),
     }
 }
@@ -187,6 +203,7 @@ mod tests {
             ctx: OpContext::default(),
             body,
             scrubs: false,
+            counter: None,
             reply,
             made: None,
         };

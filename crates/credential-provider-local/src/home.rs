@@ -1,6 +1,7 @@
 //! The directory of a store: what is checked before SQLite sees it, and how connections are made.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nebula_credential_core::{CredentialError, limits};
@@ -9,6 +10,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::counters::{self, Counters};
 use crate::error::{Fault, newer, not_a_store};
 use crate::schema::{self, Format, MIGRATIONS};
 
@@ -69,6 +71,7 @@ pub(crate) enum Role {
 pub(crate) struct Home {
     dir: PrivateDir,
     database: PathBuf,
+    counters: OnceLock<Counters>,
 }
 
 impl Home {
@@ -89,6 +92,7 @@ impl Home {
         let home = Self {
             database: dir.path().join(DATABASE),
             dir,
+            counters: OnceLock::new(),
         };
         let reader = home.prepare(create)?;
         Ok((home, reader))
@@ -119,7 +123,7 @@ impl Home {
     fn check_files(&self, create: bool) -> Result<(), CredentialError> {
         let database = self.dir.check_file(DATABASE)?;
         let wal = self.dir.check_file(WAL)?;
-        for name in [SHARED_MEMORY, JOURNAL, WRITER, TURN] {
+        for name in [SHARED_MEMORY, JOURNAL, WRITER, TURN, counters::FILE] {
             self.dir.check_file(name)?;
         }
         let log_is_empty = wal.is_none_or(|file| file.len == 0);
@@ -219,6 +223,15 @@ impl Home {
     pub(crate) fn lock_writer(&self) -> Result<FileLock, CredentialError> {
         let _turn = FileLock::lock(&self.dir, TURN)?;
         FileLock::lock_spinning(&self.dir, WRITER, LOOK)
+    }
+
+    /// What tells caches that a value changed; mapped on first use.
+    pub(crate) fn counters(&self) -> Result<&Counters, CredentialError> {
+        if let Some(counters) = self.counters.get() {
+            return Ok(counters);
+        }
+        let counters = Counters::open(&self.dir)?;
+        Ok(self.counters.get_or_init(|| counters))
     }
 
     /// Translates a fault that changed nothing.

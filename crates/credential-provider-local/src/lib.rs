@@ -2,6 +2,7 @@
 
 mod change;
 mod check;
+mod counters;
 mod error;
 mod group;
 mod home;

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use nebula_credential_core::{
-    Capability, CredentialError, CredentialRef, Delete, DeleteMode, Get, List, OpContext, Page, Put, Record,
-    RecordHead, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Update, VersionHead,
+    Capability, ChangeCounters, CredentialError, CredentialRef, Delete, DeleteMode, Get, List, OpContext,
+    Page, Put, Record, RecordHead, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Update,
+    VersionHead,
 };
 use rusqlite::Connection;
 
+use crate::counters::Counters;
 use crate::error::Fault;
 use crate::group::{Asked, Change};
 use crate::home::Home;
@@ -193,15 +195,17 @@ impl LocalStorage {
     async fn change<T: Send + 'static>(
         &self,
         ctx: &OpContext,
+        counter: Option<usize>,
         body: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, CredentialError> {
-        self.change_and_scrub(ctx, body, false).await
+        self.change_and_scrub(ctx, counter, body, false).await
     }
 
     /// Like [`change`](Self::change); if `scrubs`, the log is emptied before the caller hears of it.
     async fn change_and_scrub<T: Send + 'static>(
         &self,
         ctx: &OpContext,
+        counter: Option<usize>,
         body: impl FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
         scrubs: bool,
     ) -> Result<T, CredentialError> {
@@ -211,6 +215,7 @@ impl LocalStorage {
                 ctx,
                 body,
                 scrubs,
+                counter,
                 reply,
                 made: None,
             }))
@@ -342,6 +347,17 @@ impl Shared {
     }
 }
 
+impl ChangeCounters for Shared {
+    fn counter_of(&self, id: &CredentialRef) -> usize {
+        Counters::of(id)
+    }
+
+    /// Nothing before the store is open: then nothing was read of which there could be a copy.
+    fn read(&self, counter: usize) -> Option<u64> {
+        self.home.get()?.counters().ok()?.read(counter)
+    }
+}
+
 fn stopped() -> CredentialError {
     CredentialError::unavailable("the local store was closed; open it again")
 }
@@ -395,6 +411,10 @@ impl SecretStore for LocalStorage {
         Some(self.path().to_owned())
     }
 
+    fn changes(&self) -> Option<Arc<dyn ChangeCounters>> {
+        Some(Arc::clone(&self.0.shared) as Arc<dyn ChangeCounters>)
+    }
+
     async fn get(&self, _: &OpContext, op: Get) -> Result<Record<Sealed>, CredentialError> {
         self.read(|conn| read::get(conn, op)).await
     }
@@ -405,28 +425,35 @@ impl SecretStore for LocalStorage {
 
     async fn put(&self, ctx: &OpContext, op: Put<Sealed>) -> Result<RecordHead, CredentialError> {
         let now = ctx.now();
-        self.change(ctx, move |conn| change::put(conn, &op, now)).await
+        let counter = Some(Counters::of(&op.id));
+        self.change(ctx, counter, move |conn| change::put(conn, &op, now))
+            .await
     }
 
     async fn rewrite(&self, ctx: &OpContext, op: Rewrite<Sealed>) -> Result<(), CredentialError> {
-        self.change(ctx, move |conn| change::rewrite(conn, &op)).await
+        self.change(ctx, None, move |conn| change::rewrite(conn, &op))
+            .await
     }
 
     async fn update(&self, ctx: &OpContext, op: Update) -> Result<RecordHead, CredentialError> {
         let now = ctx.now();
-        self.change(ctx, move |conn| change::update(conn, &op, now)).await
+        let counter = Some(Counters::of(&op.id));
+        self.change(ctx, counter, move |conn| change::update(conn, &op, now))
+            .await
     }
 
     async fn delete(&self, ctx: &OpContext, op: Delete) -> Result<(), CredentialError> {
         let now = ctx.now();
         let scrubs = op.mode == DeleteMode::Purge;
-        self.change_and_scrub(ctx, move |conn| change::delete(conn, &op, now), scrubs)
+        let counter = Some(Counters::of(&op.id));
+        self.change_and_scrub(ctx, counter, move |conn| change::delete(conn, &op, now), scrubs)
             .await
     }
 
     async fn restore(&self, ctx: &OpContext, op: Restore) -> Result<RecordHead, CredentialError> {
         let now = ctx.now();
-        self.change(ctx, move |conn| change::restore(conn, &op, now))
+        let counter = Some(Counters::of(&op.id));
+        self.change(ctx, counter, move |conn| change::restore(conn, &op, now))
             .await
     }
 

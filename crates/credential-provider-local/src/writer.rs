@@ -43,14 +43,14 @@ impl Writer {
                 Some(conn) => conn,
                 None => home.connect(Role::Writer).map_err(|fault| home.explain(fault))?,
             };
-            Ok((lock, conn))
+            Ok((lock, conn, home.counters()?))
         });
-        let (lock, conn) = match opened {
+        let (lock, conn, counters) = match opened {
             Ok(opened) => opened,
             Err(error) => return first.tell(Some(error)),
         };
         let mut group = vec![Member::new(first)];
-        let (end, sound) = transact(&conn, &mut group, next);
+        let (end, sound) = transact(&conn, counters, &mut group, next);
         drop(lock);
         // After a failed sync the system may drop the pages it could not write and report success on the next try: what
         // this connection believes of the file is void.

@@ -69,6 +69,7 @@ fn files_are_private_whatever_the_umask() {
         let mut files = common::said(&String::from_utf8(output.stdout).unwrap());
         files.sort();
         let expected = [
+            "changes",
             "store.db",
             "store.db-shm",
             "store.db-wal",
@@ -92,6 +93,7 @@ fn what_is_open_to_others_is_refused_with_the_command_that_helps() {
         "store.db-shm",
         "writer.lock",
         "turn.lock",
+        "changes",
     ] {
         let file = path.join(name);
         let made = !file.exists();
@@ -115,7 +117,13 @@ fn links_are_refused() {
     let link = dir.path().join("link");
     symlink(&path, &link).unwrap();
     refused(&link, ErrorKind::InsecureStorage, "symbolic link");
-    for name in ["store.db", "store.db-wal", "store.db-shm", "writer.lock"] {
+    for name in [
+        "store.db",
+        "store.db-wal",
+        "store.db-shm",
+        "writer.lock",
+        "changes",
+    ] {
         let (file, away) = (path.join(name), dir.path().join("away"));
         let existed = file.exists();
         if existed {

@@ -124,6 +124,41 @@ fn two_processes_see_what_the_other_wrote_as_soon_as_it_is_written() {
     assert!(child.wait().unwrap().success());
 }
 
+/// A copy is taken while a counter stands somewhere, and served only while it still stands there.
+#[test]
+fn a_copy_is_current_as_long_as_its_counter_stands_still() {
+    let (_dir, store) = scratch();
+    put(&store, "still", 1, "x").unwrap();
+    let changes = SecretStore::changes(&store).unwrap();
+    let (counter, still) = (changes.counter_of(&id("peer")), changes.counter_of(&id("still")));
+    assert_ne!(counter, still);
+    let untouched = changes.read(still).unwrap();
+    let mut peer = Killed(process(&["flat-out", text_of(store.path())]).spawn().unwrap());
+    let mut lines = BufReader::new(peer.0.stdout.take().unwrap()).lines();
+    while lines.next().unwrap().unwrap() != "@ready" {}
+    while head(&store, "peer").is_err() {}
+
+    let (mut held, mut moved) = (0, 0);
+    let latest = || head(&store, "peer").unwrap().latest;
+    while held < 1000 || moved < 1000 {
+        let stood = changes.read(counter);
+        let (first, second) = (latest(), latest());
+        if stood.is_some() && changes.read(counter) == stood {
+            assert_eq!(first, second);
+            held += 1;
+        } else {
+            moved += 1;
+        }
+    }
+    assert_eq!(changes.read(still), Some(untouched));
+
+    // Whatever the writer was doing when it was killed, the next change settles it.
+    drop(peer);
+    put(&store, "still", 2, "y").unwrap();
+    assert!(changes.read(counter).is_some());
+    assert!(changes.read(still).unwrap() > untouched);
+}
+
 #[test]
 fn processes_that_create_one_store_at_once_all_find_it() {
     for _ in 0..5 {

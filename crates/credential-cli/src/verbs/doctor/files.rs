@@ -17,6 +17,7 @@ const RING: &str = "how many ways there are to open it and of which kind; with a
 const KEY_FILE: &str = "nothing by itself; everything, together with a copy of the store";
 const PASSPHRASE: &str = "the passphrase; everything, together with a copy of the store";
 const SHARED: &str = "how much was written lately";
+const COUNTERS: &str = "how often values changed over time";
 const LOCK: &str = "nothing: only its lock is used";
 const CONFIG: &str = "where the stores and what unlocks them are";
 
@@ -58,6 +59,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
             let reveals = match &*name {
                 "store.db" | "store.db-wal" | "store.db-journal" => DATABASE,
                 "store.db-shm" => SHARED,
+                "changes" => COUNTERS,
                 "keyring.lock" | "turn.lock" | "writer.lock" => LOCK,
                 KEY_RING => RING,
                 _ => {
