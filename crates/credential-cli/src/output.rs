@@ -1,5 +1,6 @@
 //! What is printed: text for people, JSON for programs, and nothing buffered where it cannot be wiped.
 
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -71,35 +72,14 @@ impl Output {
 
     /// Prints rows in columns under a header.
     pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) -> Outcome {
-        let width = |column: usize| {
-            let cells = rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count());
-            cells
-                .chain(header.get(column).map(|name| name.len()))
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..header.len()).map(width).collect();
-        let render = |cells: &mut dyn Iterator<Item = &str>| {
-            let mut line = String::new();
-            for (cell, width) in cells.zip(&widths) {
-                line.push_str(cell);
-                line.extend(std::iter::repeat_n(
-                    ' ',
-                    width - cell.chars().count().min(*width) + 2,
-                ));
-            }
-            line.trim_end().to_owned()
-        };
-        let mut text = self.strong(&render(&mut header.iter().copied()));
-        text.push('\n');
-        for row in rows {
-            text.push_str(&render(&mut row.iter().map(String::as_str)));
-            text.push('\n');
-        }
-        self.bytes(text.as_bytes())
+        let mut table = Table::new(header);
+        rows.iter().flatten().for_each(|cell| table.cell(cell));
+        self.print(&table)
+    }
+
+    /// Prints a table.
+    pub(crate) fn print(&self, table: &Table) -> Outcome {
+        self.bytes(table.lines(|header| self.strong(header)).as_bytes())
     }
 
     /// `text`, emphasised where colours are on.
@@ -144,6 +124,66 @@ impl Output {
             text.push_str(&format!("{} {help}\n", paint(self.color_errors, "36", "help:")));
         }
         complain(&text);
+    }
+}
+
+/// Text in columns under a header; of many rows no more is kept than what they say.
+pub(crate) struct Table {
+    /// All cells in one, row by row.
+    text: String,
+    /// Where each ends, and how many characters it has.
+    cells: Vec<(usize, usize)>,
+    /// The most characters of each column.
+    widths: Vec<usize>,
+}
+
+impl Table {
+    pub(crate) fn new(header: &[&str]) -> Self {
+        let mut table = Self {
+            text: String::new(),
+            cells: Vec::new(),
+            widths: vec![0; header.len()],
+        };
+        header.iter().for_each(|name| table.cell(name));
+        table
+    }
+
+    /// Adds the next cell of a row, or the first of the next row.
+    pub(crate) fn cell(&mut self, cell: impl fmt::Display) {
+        let start = self.text.len();
+        // Writing to text in memory does not fail.
+        let _ = write!(self.text, "{cell}");
+        let length = self.text.get(start..).unwrap_or_default().chars().count();
+        let column = self.cells.len() % self.widths.len().max(1);
+        if let Some(width) = self.widths.get_mut(column) {
+            *width = length.max(*width);
+        }
+        self.cells.push((self.text.len(), length));
+    }
+
+    /// All of it, its first line as `head` shows it.
+    fn lines(&self, head: impl Fn(&str) -> String) -> String {
+        let blank = " ".repeat(self.widths.iter().sum::<usize>() + 2 * self.widths.len());
+        let mut lines = String::with_capacity(self.text.len() + self.cells.len() * 4);
+        let mut start = 0;
+        for (at, row) in self.cells.chunks(self.widths.len().max(1)).enumerate() {
+            // None at the end of a line.
+            let mut spaces = 0;
+            for ((end, length), width) in row.iter().zip(&self.widths) {
+                if *length > 0 {
+                    lines.push_str(blank.get(..spaces).unwrap_or_default());
+                    lines.push_str(self.text.get(start..*end).unwrap_or_default());
+                    spaces = 0;
+                }
+                spaces += width - length + 2;
+                start = *end;
+            }
+            if at == 0 {
+                lines = head(&lines);
+            }
+            lines.push('\n');
+        }
+        lines
     }
 }
 

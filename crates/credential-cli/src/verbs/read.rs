@@ -5,11 +5,11 @@ use nebula_credential::{Clock as _, Phase, RecordHead, SystemClock, Tags, Versio
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::view::{Metadata, Version, short};
+use super::view::{Metadata, Version, short, standing, time};
 use super::{explain, suggest};
 use crate::args::{Get, List, Named};
 use crate::exit::{Failure, Outcome};
-use crate::output::Output;
+use crate::output::{Output, Table};
 use crate::unlock::{Register, Session};
 use crate::value::{Shown, Visible};
 
@@ -56,7 +56,7 @@ pub(super) async fn get(session: &Session, args: &Get, output: &Output) -> Outco
         "{}, version {}, {}",
         metadata.credential_type,
         metadata.version,
-        metadata.standing()
+        standing(raw.head(), now)
     );
     if let Some(end) = &metadata.expires_at {
         let verb = if metadata.phase == "expired" {
@@ -127,26 +127,41 @@ pub(super) async fn list(register: &Register, args: &List, output: &Output) -> O
     query.include_deleted = args.deleted;
     query.expires_before = args.expiring.and_then(|within| now.checked_add_signed(within));
     let found = register.list(query).await?;
-    let found: Vec<Metadata> = found.iter().map(|head| Metadata::of_head(head, now)).collect();
     if output.is_json() {
-        return output.value(&found);
+        return output.value(&Each(&found, now));
     }
     if found.is_empty() {
         output.note("nothing matches; `ncred put NAME --type TYPE` stores a credential");
         return Ok(());
     }
-    let row = |known: &Metadata| {
-        vec![
-            known.name.clone(),
-            known.credential_type.clone(),
-            known.version.to_string(),
-            known.standing().to_owned(),
-            known.expires_at.as_deref().map_or_else(|| "-".to_owned(), short),
-            known.tag_list(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    output.table(&["NAME", "TYPE", "VERSION", "STATE", "EXPIRES", "TAGS"], &rows)
+    let mut table = Table::new(&["NAME", "TYPE", "VERSION", "STATE", "EXPIRES", "TAGS"]);
+    for head in &found {
+        table.cell(head.id.name());
+        table.cell(&head.version.credential_type);
+        table.cell(head.version.version);
+        table.cell(standing(head, now));
+        match head.version.expires_at {
+            Some(end) => table.cell(short(&time(end))),
+            None => table.cell("-"),
+        }
+        let tags: Vec<String> = head
+            .tags
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        table.cell(tags.join(" "));
+    }
+    output.print(&table)
+}
+
+/// Credentials as JSON, one after another: of many, only what is printed is kept.
+struct Each<'a>(&'a [RecordHead], DateTime<Utc>);
+
+impl Serialize for Each<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(heads, now) = self;
+        serializer.collect_seq(heads.iter().map(|head| Metadata::of_head(head, *now)))
+    }
 }
 
 pub(super) async fn versions(register: &Register, args: &Named, output: &Output) -> Outcome {

@@ -46,24 +46,6 @@ impl Metadata {
                 .collect(),
         }
     }
-
-    /// `deleted`, or the state it is in.
-    pub(super) fn standing(&self) -> &'static str {
-        if self.deleted_at.is_some() {
-            "deleted"
-        } else {
-            self.state
-        }
-    }
-
-    pub(super) fn tag_list(&self) -> String {
-        let tags: Vec<String> = self
-            .tags
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        tags.join(" ")
-    }
 }
 
 impl From<CredentialMetadata> for Metadata {
@@ -117,6 +99,15 @@ fn phase_at(stored: Phase, version: &VersionHead, now: DateTime<Utc>) -> Phase {
         Phase::Expired
     } else {
         stored
+    }
+}
+
+/// `deleted`, or the state it is in.
+pub(super) fn standing(head: &RecordHead, now: DateTime<Utc>) -> &'static str {
+    if head.deleted_at.is_some() {
+        "deleted"
+    } else {
+        phase_at(head.phase, &head.version, now).state().as_str()
     }
 }
 
