@@ -1,0 +1,127 @@
+//! A store that cannot be reached.
+
+use std::time::Duration;
+
+use nebula_credential_cache::CacheLayer;
+use nebula_credential_core::{CredentialError, Source};
+use nebula_credential_testkit::Fault;
+
+use crate::common::World;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn down() -> Fault {
+    Fault::Refuse(CredentialError::unavailable("the store is down; start it"))
+}
+
+fn world(stale: u64) -> World {
+    World::with(CacheLayer::builder().stale_if_error(seconds(stale)))
+}
+
+#[tokio::test]
+async fn nothing_stale_is_served_unless_told() {
+    let world = world(0);
+    world.put("db", 1, "one").await.unwrap();
+    world.get("db").await.unwrap();
+    world.store.always("get", down());
+    world.clock.advance(seconds(60));
+    world.get("db").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_stale_value_is_served_within_its_bound_and_says_so() {
+    let world = world(30);
+    world.put("db", 1, "one").await.unwrap();
+    world.get("db").await.unwrap();
+    world.store.always("get", down());
+    world.clock.advance(seconds(60));
+    let (value, source) = world.get_and_source("db").await;
+    assert_eq!(value.unwrap(), "one");
+    assert_eq!(source, Some(Source::Stale { age: seconds(60) }));
+
+    // The store is left alone for a second, then asked again.
+    world.get("db").await.unwrap();
+    assert_eq!(world.store.count("get"), 2);
+    world.clock.advance(seconds(1));
+    world.get("db").await.unwrap();
+    assert_eq!(world.store.count("get"), 3);
+    assert_eq!(world.layer.stats().stale, 3);
+
+    world.clock.advance(seconds(28));
+    world.get("db").await.unwrap();
+    world.clock.advance(seconds(1));
+    world.get("db").await.unwrap_err();
+
+    world.store.heal();
+    world.clock.advance(seconds(1));
+    assert_eq!(world.get("db").await.unwrap(), "one");
+}
+
+#[tokio::test]
+async fn a_stale_value_is_never_served_past_its_expiry_nor_after_a_write_or_a_rejection() {
+    let world = world(300);
+    world.put_expiring("short", 1, "one", 65).await;
+    world.put("written", 1, "one").await.unwrap();
+    world.put("rejected", 1, "one").await.unwrap();
+    for name in ["short", "written", "rejected"] {
+        world.get(name).await.unwrap();
+    }
+    world.put("written", 2, "two").await.unwrap();
+    world
+        .layer
+        .rejected(&crate::common::id("rejected"), crate::common::version(1));
+    world.store.always("get", down());
+    world.clock.advance(seconds(64));
+    assert_eq!(world.get("short").await.unwrap(), "one");
+    world.get("written").await.unwrap_err();
+    world.get("rejected").await.unwrap_err();
+    world.clock.advance(seconds(1));
+    world.get("short").await.unwrap_err();
+}
+
+#[tokio::test]
+async fn absence_is_an_answer_and_no_reason_to_serve_what_was() {
+    let world = world(300);
+    world.put("db", 1, "one").await.unwrap();
+    world.get("db").await.unwrap();
+    world.clock.advance(seconds(61));
+    let gone = CredentialError::not_found("default:global:db");
+    world.store.once("get", Fault::Refuse(gone));
+    assert!(world.get("db").await.unwrap_err().is_not_found());
+    world.store.always("get", down());
+    assert!(world.get("db").await.unwrap_err().is_not_found());
+    world.clock.advance(seconds(6));
+    assert!(!world.get("db").await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_spared_for_a_second() {
+    let world = world(0);
+    world.put("db", 1, "one").await.unwrap();
+    world.store.script("get", 0, 1, down());
+    world.get("db").await.unwrap_err();
+    world.get("db").await.unwrap_err();
+    assert_eq!(world.store.count("get"), 1);
+    world.clock.advance(seconds(1));
+    assert_eq!(world.get("db").await.unwrap(), "one");
+}
+
+#[tokio::test]
+async fn other_errors_are_not_remembered() {
+    let world = world(300);
+    world.put("db", 1, "one").await.unwrap();
+    let errors = [
+        CredentialError::circuit_breaker_open("wait"),
+        CredentialError::Tampered,
+        CredentialError::storage("the disk failed; replace it"),
+        CredentialError::access_denied("ask for it"),
+    ];
+    for error in errors {
+        world.store.once("get", Fault::Refuse(error.clone()));
+        assert_eq!(world.get("db").await.unwrap_err(), error);
+        assert_eq!(world.get("db").await.unwrap(), "one");
+        world.clock.advance(seconds(400));
+    }
+}
