@@ -24,6 +24,7 @@ struct Proof {
     figures: &'static [&'static str],
 }
 
+const CLI: &str = "--package=nebula-credential-cli";
 const CRYPTO: &str = "--package=nebula-credential-crypto";
 const FACADE: &str = "--package=nebula-credential";
 const LOCAL: &str = "--package=nebula-credential-provider-local";
@@ -206,6 +207,13 @@ const PROOFS: &[Proof] = &[
         figures: &[" copies", "copies of ", "test result: ok."],
     },
     Proof {
+        name: "dotenv",
+        shows: "a .env file is read and imported as python-dotenv reads it, line for line",
+        runs: &[&["test", CLI, "--test=import", "reference", "--", "--nocapture"]],
+        environment: &[("NEBULA_DOTENV_FILES", "2000")],
+        figures: &[": 0 differences"],
+    },
+    Proof {
         name: "conformance",
         shows: "the local store and the example of a third party keep every promise, and every check can fail",
         runs: &[
@@ -282,6 +290,25 @@ const PROOFS: &[Proof] = &[
         runs: &[&["test", LOCAL, "--test=faults", "--", "--nocapture"]],
         environment: &[("NEBULA_FAULT_COUNT", "16")],
         figures: &["full disk: ", "failed syncs: ", "failed writes: "],
+    },
+    Proof {
+        name: "rewrap",
+        shows: "key rotation and rewrap of 10,000 records, killed and resumed beside readers, lose nothing; their speed",
+        runs: &[&[
+            "test",
+            "--release",
+            CLI,
+            "--test=rewrap",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ]],
+        environment: &[
+            ("NEBULA_PROOF_COUNT", "50"),
+            ("NEBULA_REWRAP_RECORDS", "10000"),
+            ("NEBULA_REWRAP_WAIT", "310"),
+        ],
+        figures: &["kills: ", "rewrap: "],
     },
     Proof {
         name: "crash-ncred",
