@@ -73,7 +73,8 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) passphrase_file: Option<PathBuf>,
     /// A file descriptor whose first line is the passphrase
-    #[arg(long, global = true, value_name = "N", conflicts_with_all = ["passphrase_file", "ask_passphrase"])]
+    #[arg(long, global = true, value_name = "N", value_parser = parse::descriptor,
+          conflicts_with_all = ["passphrase_file", "ask_passphrase"])]
     pub(crate) passphrase_fd: Option<u32>,
     /// Ask for the passphrase at the terminal
     #[arg(long, global = true, conflicts_with = "passphrase_file")]
@@ -318,7 +319,7 @@ pub(crate) struct KeyAdd {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) new_passphrase_file: Option<PathBuf>,
     /// A file descriptor whose first line is the new passphrase
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::descriptor)]
     pub(crate) new_passphrase_fd: Option<u32>,
     /// Ask for the new passphrase at the terminal
     #[arg(long)]

@@ -25,7 +25,7 @@ pub(crate) fn stdin() -> Outcome<Zeroizing<Vec<u8>>> {
             "pipe the value in, such as `ncred put NAME --type TYPE < value.json`",
         )
     };
-    read_limited(&mut io::stdin().lock(), limits::SECRET_BYTES_MAX)
+    read_limited(&mut Unbuffered, limits::SECRET_BYTES_MAX)
         .map_err(unreadable)?
         .ok_or_else(|| {
             Failure::usage(
@@ -36,6 +36,15 @@ pub(crate) fn stdin() -> Outcome<Zeroizing<Vec<u8>>> {
                 "store a smaller value; large files belong in a file store, and their key here",
             )
         })
+}
+
+/// Standard input past the buffer of the standard library, which is never wiped.
+pub(crate) struct Unbuffered;
+
+impl io::Read for Unbuffered {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(io::stdin(), into)?)
+    }
 }
 
 /// Reads to the end; `None` when there is more than `max`. The buffer never moves without being wiped.
@@ -129,11 +138,32 @@ pub(crate) fn passphrase_from_fd(number: u32) -> Outcome<SecretString> {
             format!("open it for this command, such as `{number}< passphrase.txt`"),
         )
     };
-    // The path of an open descriptor, on Linux and macOS; taking the number itself would need unsafe code.
-    let mut file = File::open(format!("/dev/fd/{number}")).map_err(closed)?;
+    let is_terminal;
+    let mut from: Box<dyn io::Read> = if number == 0 {
+        // Opened anew, a file would be read from its beginning by whoever reads on.
+        is_terminal = is_interactive();
+        Box::new(Unbuffered)
+    } else {
+        // The path of an open descriptor, on Linux and macOS; taking the number itself would need unsafe code.
+        let file = File::open(format!("/dev/fd/{number}")).map_err(closed)?;
+        is_terminal = file.is_terminal();
+        Box::new(file)
+    };
+    if is_terminal {
+        return Err(Failure::usage(
+            format!("file descriptor {number} is a terminal, which shows what is typed"),
+            "have the passphrase asked for, with --ask-passphrase or --ask-new-passphrase",
+        ));
+    }
     let mut line = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES));
     let mut byte = Zeroizing::new([0; 1]);
-    while file.read(byte.as_mut_slice()).map_err(closed)? == 1 && *byte != *b"\n" {
+    loop {
+        match from.read(byte.as_mut_slice()) {
+            Ok(1) if *byte != *b"\n" => {}
+            Ok(_) => break,
+            Err(flaw) if flaw.kind() == io::ErrorKind::Interrupted => continue,
+            Err(flaw) => return Err(closed(flaw)),
+        }
         if line.len() == PASSPHRASE_BYTES {
             return Err(Failure::usage(
                 format!("the passphrase has more than {PASSPHRASE_BYTES} bytes"),

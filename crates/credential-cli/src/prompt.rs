@@ -35,12 +35,13 @@ pub(crate) fn secret(question: &str) -> io::Result<SecretString> {
     let terminal = File::options().read(true).write(true).open("/dev/tty")?;
     let heard = Heard::listen()?;
     loop {
+        heard.forget();
         let answer = {
             let hidden = Hidden::new(&terminal)?;
             (&terminal).write_all(question.as_bytes())?;
-            let answer = hidden.line(heard)?;
-            if answer.is_none() {
-                // Half a secret must not become a command of the shell.
+            let answer = hidden.line(heard);
+            if !matches!(answer, Ok(Some(_))) {
+                // What was typed ahead must not become a command of the shell.
                 rustix::termios::tcflush(&terminal, QueueSelector::IFlush)?;
             }
             answer
@@ -48,7 +49,7 @@ pub(crate) fn secret(question: &str) -> io::Result<SecretString> {
         (&terminal).write_all(b"\n")?;
         // Ends this process; if it was only stopped, it asks again when it goes on.
         heard.obey()?;
-        if let Some(answer) = answer {
+        if let Some(answer) = answer? {
             return Ok(answer);
         }
     }
@@ -76,13 +77,24 @@ impl Heard {
         Ok(HEARD.get_or_init(|| Self(pipes)))
     }
 
+    /// Which signals were heard since this was last called.
+    fn take(&self) -> impl Iterator<Item = i32> {
+        self.0.iter().filter_map(|(signal, pipe)| {
+            let mut pipe: &UnixStream = pipe;
+            let heard = pipe.read(&mut [0; 64]).is_ok_and(|count| count > 0);
+            heard.then_some(*signal)
+        })
+    }
+
+    /// Those that came between questions were obeyed at once.
+    fn forget(&self) {
+        self.take().for_each(drop);
+    }
+
     /// Does what the signals that were heard do by default.
     fn obey(&self) -> io::Result<()> {
-        for (signal, pipe) in &self.0 {
-            let mut pipe: &UnixStream = pipe;
-            if pipe.read(&mut [0; 64]).is_ok_and(|count| count > 0) {
-                signal_hook::low_level::emulate_default_handler(*signal)?;
-            }
+        for signal in self.take() {
+            signal_hook::low_level::emulate_default_handler(signal)?;
         }
         Ok(())
     }
@@ -119,24 +131,22 @@ impl<'a> Hidden<'a> {
     /// What is typed up to the end of the line; `None` if a signal comes first.
     fn line(&self, heard: &Heard) -> io::Result<Option<SecretString>> {
         let mut typed = Typed::default();
-        let mut keys = Zeroizing::new([0; 256]);
+        // One at a time: what follows the line is for whoever reads next.
+        let mut key = Zeroizing::new([0; 1]);
         loop {
             if !self.wait(heard)? {
                 return Ok(None);
             }
             let mut terminal = self.terminal;
-            let count = match terminal.read(keys.as_mut_slice()) {
-                Ok(count) => count,
+            match terminal.read(key.as_mut_slice()) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
                 Err(flaw) if flaw.kind() == ErrorKind::Interrupted => continue,
                 Err(flaw) => return Err(flaw),
-            };
-            if count == 0 {
-                return Err(ErrorKind::UnexpectedEof.into());
             }
-            for key in keys.iter().take(count) {
-                if typed.press(*key)? {
-                    return typed.finish().map(Some);
-                }
+            let [byte] = *key;
+            if typed.press(byte)? {
+                return typed.finish().map(Some);
             }
         }
     }

@@ -46,6 +46,21 @@ pub(crate) fn tag(text: &str) -> Parsed<(String, String)> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
+/// The number of a descriptor that is open now, before anything else is: a free number would become that of a file of the
+/// store, which must not be read and closed behind the back of SQLite.
+pub(crate) fn descriptor(text: &str) -> Parsed<u32> {
+    let number: u32 = text.parse().map_err(|_| {
+        "a file descriptor is a number; write it like --passphrase-fd 3, and 3< FILE at the end".to_owned()
+    })?;
+    match std::fs::symlink_metadata(format!("/dev/fd/{number}")) {
+        Ok(_) => Ok(number),
+        Err(_) => Err(
+            "this file descriptor is not open; open it for this command, such as `3< passphrase.txt`"
+                .to_owned(),
+        ),
+    }
+}
+
 pub(crate) fn duration(text: &str) -> Parsed<TimeDelta> {
     let refused = || "a duration is a number and a unit (s, m, h, d or w); write it like 30d".to_owned();
     let unit = text.chars().next_back().ok_or_else(refused)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueHint};
 use nebula_credential::crypto::{KeyFile, Passphrase, PassphraseAndKeyFile, Protector, SlotKind};
 
+use crate::args::parse;
 use crate::exit::{Failure, Outcome};
 use crate::input;
 use crate::output::Output;
@@ -21,7 +22,7 @@ pub(super) struct ForKey {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     for_passphrase_file: Option<PathBuf>,
     /// A file descriptor whose first line is the passphrase
-    #[arg(long, value_name = "N", conflicts_with = "for_passphrase_file")]
+    #[arg(long, value_name = "N", value_parser = parse::descriptor, conflicts_with = "for_passphrase_file")]
     for_passphrase_fd: Option<u32>,
 }
 
@@ -36,7 +37,7 @@ pub(super) struct BundleKey {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     bundle_passphrase_file: Option<PathBuf>,
     /// A file descriptor whose first line is the passphrase of the bundle
-    #[arg(long, value_name = "N", conflicts_with = "bundle_passphrase_file")]
+    #[arg(long, value_name = "N", value_parser = parse::descriptor, conflicts_with = "bundle_passphrase_file")]
     bundle_passphrase_fd: Option<u32>,
 }
 

@@ -1,6 +1,6 @@
 //! The key ring: what opens it, and its keys.
 
-use crate::place::{Place, SECRET, text};
+use crate::place::{Place, SECRET, answer, text};
 
 #[test]
 fn a_passphrase_file_opens_a_store_and_another_does_not() {
@@ -91,4 +91,52 @@ fn a_new_key_takes_over_after_a_rewrap() {
     assert_eq!((&again["rewritten"], &again["current"]), (&0.into(), &2.into()));
     assert_eq!(place.ok(&["get", "db", "-f", "password", "--reveal"]), SECRET);
     assert!(place.ok(&["key", "status"]).contains("primary"));
+}
+
+#[test]
+fn a_descriptor_is_read_line_by_line_and_only_if_it_was_open() {
+    let place = Place::bare();
+    let first = place.file("first", "correct horse battery staple\n");
+    let second = "wrong donkey charger clip";
+    place.ok(&["init", "--passphrase-file", text(&first)]);
+    let shell = |line: &str, input: &std::path::Path| {
+        let mut command = place.wrapped("sh");
+        command
+            .env("NCRED", env!("CARGO_BIN_EXE_ncred"))
+            .env("INPUT", input)
+            .args(["-c", line]);
+        answer(command, "")
+    };
+    // Of a file as of a pipe: what stands behind the passphrase is the value, or another passphrase.
+    let value = place.file("value", "correct horse battery staple\n{\"text\":\"behind\"}\n");
+    let put = "\"$NCRED\" put x --type secret_text --passphrase-fd 0 <\"$INPUT\"";
+    let stored = shell(put, &value);
+    assert_eq!(stored.code, 0, "{stored:?}");
+    let both = place.file("both", &format!("correct horse battery staple\n{second}\n"));
+    let added = shell(
+        "\"$NCRED\" key add --passphrase-fd 0 --new-passphrase-fd 0 <\"$INPUT\"",
+        &both,
+    );
+    assert_eq!(added.code, 0, "{added:?}");
+    let second = place.file("second", second);
+    let read = place.ok(&[
+        "get",
+        "x",
+        "--reveal",
+        "-f",
+        "text",
+        "--passphrase-file",
+        text(&second),
+    ]);
+    assert_eq!(read, "behind");
+
+    // A number that is free becomes that of a file of the store's, which holds no passphrase.
+    for number in 3..10 {
+        let closed = shell(
+            &format!("exec \"$NCRED\" key list --passphrase-fd {number} {number}<&-"),
+            &first,
+        );
+        assert_eq!(closed.code, 2, "{closed:?}");
+        assert!(closed.err.contains("not open"), "{closed:?}");
+    }
 }

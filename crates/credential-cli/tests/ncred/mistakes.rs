@@ -49,9 +49,9 @@ const MISTAKES: &[Mistake] = &[
         what: "a file descriptor that is not open",
         args: &["key", "list", "--passphrase-fd", "63"],
         stdin: "",
-        code: 5,
-        kind: "key",
-        says: &["file descriptor 63", "63< "],
+        code: 2,
+        kind: "invalid_input",
+        says: &["file descriptor is not open", "3< "],
     },
     Mistake {
         what: "a slip in a name",

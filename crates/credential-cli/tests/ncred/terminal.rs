@@ -260,3 +260,57 @@ fn an_interrupt_is_for_the_editor_behind_a_prompt_too() {
     assert_eq!(code, Some(0), "{seen}");
     assert_eq!(place.ok(&["get", "db", "-f", "username"]), "hubot");
 }
+
+#[test]
+fn nothing_is_read_from_a_terminal_that_echoes_it() {
+    let test = "nothing_is_read_from_a_terminal_that_echoes_it";
+    let place = Place::with_db();
+    let program = env!("CARGO_BIN_EXE_ncred");
+    for (args, remedy) in [
+        ("key list --passphrase-fd 0", "--ask-passphrase"),
+        ("key list --passphrase-fd 7 7</dev/tty", "--ask-passphrase"),
+        ("key add --new-passphrase-fd 0", "--ask-new-passphrase"),
+        ("import -", "pipe the input in"),
+    ] {
+        let line = format!("exec {program} {args}");
+        let Some(terminal) = Terminal::open(place.wrapped("script"), &line) else {
+            return skip(test, "there is no `script`");
+        };
+        let (code, seen) = terminal.end();
+        assert_eq!(code, Some(2), "{args}: {seen}");
+        assert!(seen.contains(remedy), "{args}: {seen}");
+    }
+}
+
+#[test]
+fn answers_may_be_typed_ahead_and_stops_between_questions_are_over() {
+    let test = "answers_may_be_typed_ahead_and_stops_between_questions_are_over";
+    let place = Place::bare();
+    let Some(mut terminal) = Terminal::run(&place, "init --ask-passphrase") else {
+        return skip(test, "there is no `script`");
+    };
+    let words = "correct horse battery staple";
+    terminal.wait_for("New passphrase: ");
+    terminal.press(format!("{words}\n{words}\n").as_bytes());
+    let (code, seen) = terminal.end();
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(!seen.contains(words), "{seen}");
+
+    let mut script = place.wrapped("script");
+    script
+        .env("PS1", "ready> ")
+        .env("NCRED", env!("CARGO_BIN_EXE_ncred"));
+    let mut terminal = Terminal::open(script, "exec bash --norc --noprofile -i").unwrap();
+    terminal.answer("ready> ", "\"$NCRED\" put db --type basic --ask-passphrase");
+    terminal.answer("Passphrase: ", words);
+    terminal.wait_for("username: ");
+    terminal.press(b"\x1a");
+    terminal.answer("ready> ", "fg");
+    terminal.answer("put db --type basic --ask-passphrase", "octocat");
+    terminal.answer("password: ", SECRET);
+    terminal.wait_for("stored db");
+    terminal.answer("ready> ", "exit");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, Some(0), "{seen}");
+    assert!(!seen.contains(SECRET) && !seen.contains(words), "{seen}");
+}

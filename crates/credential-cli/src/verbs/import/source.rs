@@ -21,6 +21,7 @@ pub(super) enum Source {
 impl Source {
     /// Reads a whole file, or standard input. What begins as a bundle is one; no text does.
     pub(super) fn read(path: &Path) -> Outcome<Self> {
+        refuse_terminal(path)?;
         let bytes = open(path).and_then(|mut from| {
             // As long as the magic of a bundle, and never moved.
             let mut head = Zeroizing::new([0; 8]);
@@ -54,14 +55,26 @@ impl Source {
 
 /// A whole text file, or standard input.
 pub(in crate::verbs) fn read(path: &Path, max: usize) -> Outcome<Zeroizing<String>> {
+    refuse_terminal(path)?;
     let bytes = open(path).and_then(|mut from| input::read_limited(&mut from, max));
     let bytes = bytes.map_err(|flaw| unreadable(path, &flaw))?;
     text(path, bytes.ok_or_else(|| too_long(path, max))?)
 }
 
+/// Values that are typed line by line would stand on the screen.
+fn refuse_terminal(path: &Path) -> Outcome {
+    if path == Path::new("-") && input::is_interactive() {
+        return Err(Failure::usage(
+            "standard input is a terminal, which shows what is typed",
+            "name a file, or pipe the input in",
+        ));
+    }
+    Ok(())
+}
+
 fn open(path: &Path) -> io::Result<Box<dyn io::Read>> {
     Ok(if path == Path::new("-") {
-        Box::new(io::stdin().lock())
+        Box::new(input::Unbuffered)
     } else {
         Box::new(File::open(path)?)
     })

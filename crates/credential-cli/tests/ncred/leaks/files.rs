@@ -80,6 +80,7 @@ fn nothing_is_written_to_a_file_but_into_the_memory_that_edit_uses() {
     let roots = [
         home.place.store_path(),
         home.place.path(".config"),
+        home.place.path("bundles"),
         home.memory.path().to_owned(),
         // No files: what is written there is what the other tests read.
         PathBuf::from("/dev/null"),

@@ -68,7 +68,9 @@ impl Home {
             passphrase: Canary::text(),
             generated: RefCell::default(),
         };
-        std::fs::create_dir(home.place.path("tmp")).unwrap();
+        for directory in ["tmp", "bundles"] {
+            std::fs::create_dir(home.place.path(directory)).unwrap();
+        }
         let editor = home.place.file(
             "editor",
             "#!/bin/sh\necho editing\nsed -i s/octocat/hubot/ \"$1\"\n",
@@ -120,6 +122,9 @@ impl Home {
         let line = |passphrase: &str| format!("{passphrase}\n");
         let passphrase = line(&self.passphrase.secret());
         let quoted = json!(newer).to_string();
+        let bundle = self.place.path("bundles/all.ncb");
+        let out = format!("export --out {} --for-passphrase-fd 0", text(&bundle));
+        let back = format!("import {} --bundle-passphrase-fd 0 --prefix from/", text(&bundle));
         vec![
             Step::new("init", "", 0),
             Step::new("put db --type basic", value.as_str(), 0),
@@ -173,6 +178,10 @@ impl Home {
             Step::new("key rewrap --destroy-unused", "", 0),
             Step::new("key status", "", 0),
             Step::new("key remove 2", "", 0),
+            Step::new(&out, passphrase.as_str(), 0),
+            Step::new(&out, passphrase.as_str(), 7),
+            Step::new(&back, line(&self.passphrase.secret()[1..]), 5),
+            Step::new(&back, passphrase.as_str(), 0),
             Step::new("delete api", "", 0),
             Step::new("restore api", "", 0),
             Step::new("doctor", "", 0),
