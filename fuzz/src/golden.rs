@@ -53,6 +53,17 @@ pub const MESSAGES: &[(&[u8], &[u8])] = &[
 /// A secret text that [`encryption`] encrypted as a credential.
 pub const CREDENTIAL: &[u8] = seed!("envelope_decode/golden-credential");
 
+/// Bundles; [`key_file`] opens those that are sealed for a key file.
+pub const BUNDLES: &[&[u8]] = &[
+    BUNDLE,
+    seed!("import_bundle/golden-hkdf-sha512"),
+    seed!("import_bundle/golden-passphrase"),
+    seed!("import_bundle/golden-both"),
+];
+
+/// One of the default suite for a key file.
+pub const BUNDLE: &[u8] = seed!("import_bundle/golden-key-file");
+
 /// The secret of most of them.
 pub const SHORT: &[u8] = b"hunter2-hunter2";
 

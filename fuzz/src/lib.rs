@@ -9,6 +9,8 @@
 //! A test compares the three.
 #![forbid(unsafe_code)]
 
+pub mod bundle;
+mod config;
 mod credential;
 mod envelope;
 pub mod golden;
@@ -19,6 +21,8 @@ mod mirror;
 mod name;
 mod tampered;
 
+pub use bundle::import_bundle;
+pub use config::config_file;
 pub use credential::credential_decode;
 pub use envelope::envelope_decode;
 pub use import::{import_env, import_text};
@@ -31,9 +35,11 @@ pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("config_file", config_file),
     ("credential_decode", credential_decode),
     ("decrypt_tampered", decrypt_tampered),
     ("envelope_decode", envelope_decode),
+    ("import_bundle", import_bundle),
     ("import_env", import_env),
     ("import_text", import_text),
     ("keyring_decode", keyring_decode),

@@ -21,9 +21,11 @@ macro_rules! replay {
 }
 
 replay!(
+    config_file,
     credential_decode,
     decrypt_tampered,
     envelope_decode,
+    import_bundle,
     import_env,
     import_text,
     keyring_decode,

@@ -8,11 +8,12 @@ use std::fs;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use nebula_credential_core::CredentialError;
+use nebula_credential_core::{CredentialError, CredentialName, Phase, Tags, VersionHead};
 use nebula_credential_crypto::{
-    Argon2Params, CredentialEncryption, KeyFile, KeyRing, Passphrase, PassphraseAndKeyFile, RingDraft,
-    RingSettings, Sealer, Suite,
+    Argon2Params, Bundle, BundledCredential, CredentialEncryption, KeyFile, KeyRing, OsEntropy, Passphrase,
+    PassphraseAndKeyFile, Protector, RingDraft, RingSettings, Sealer, Suite,
 };
+use nebula_credential_fuzz::bundle::decipher;
 use nebula_credential_fuzz::golden::{self, CREATED_AT, Row, SHORT, plain};
 use nebula_credential_types::SecretTextCredential;
 use serde_json::{Value, json};
@@ -125,13 +126,58 @@ fn goldens() -> Vec<Seed> {
             }),
         ),
     ];
+    let bundles: [(&str, Suite, &dyn Protector); 4] = [
+        ("golden-key-file", Suite::Blake3Aes256Gcm, &golden::key_file()),
+        (
+            "golden-hkdf-sha512",
+            Suite::HkdfSha512Aes256Gcm,
+            &golden::key_file(),
+        ),
+        ("golden-passphrase", Suite::Blake3Aes256Gcm, &passphrase()),
+        (
+            "golden-both",
+            Suite::Blake3Aes256Gcm,
+            &PassphraseAndKeyFile::new(passphrase(), golden::key_file()),
+        ),
+    ];
+    let bundles = bundles.map(|(name, suite, protector)| {
+        let sealed = bundle().seal_with(suite, &OsEntropy, protector).unwrap();
+        ("import_bundle", name, sealed)
+    });
     let rings = rings.into_iter().chain(others);
     let rings = rings.map(|(name, bytes)| ("keyring_decode", name, bytes));
     let envelopes = envelopes
         .into_iter()
         .chain([("golden-credential", text.into_bytes())])
         .map(|(name, bytes)| ("envelope_decode", name, bytes));
-    rings.chain(envelopes).collect()
+    rings.chain(envelopes).chain(bundles).collect()
+}
+
+fn bundle() -> Bundle {
+    let row = Row::golden();
+    let mut bundle = Bundle::new(row.id.tenant().clone(), row.id.scope().clone(), now());
+    for (name, expires_at, tags) in [
+        (
+            "db",
+            Some(now()),
+            Tags::from_pairs([("env", "prod"), ("team", "web")]).unwrap(),
+        ),
+        ("prod/api", None, Tags::new()),
+    ] {
+        bundle
+            .add(BundledCredential {
+                name: CredentialName::new(name).unwrap(),
+                version: VersionHead {
+                    expires_at,
+                    ..row.version.clone()
+                },
+                phase: Phase::Active,
+                tags,
+                payload: plain(SHORT),
+            })
+            .unwrap();
+    }
+    bundle
 }
 
 fn seeds() -> Vec<Seed> {
@@ -142,6 +188,8 @@ fn seeds() -> Vec<Seed> {
         .chain(named("keyring_decode", rings()))
         .chain(named("decrypt_tampered", programs()))
         .chain(named("credential_decode", stored_forms()))
+        .chain(named("import_bundle", bundles()))
+        .chain(named("config_file", configurations()))
         .collect()
 }
 
@@ -217,6 +265,87 @@ fn rings() -> Vec<(&'static str, Vec<u8>)> {
         ("slots-out-of-order", with(kinds, 38, &[9])),
         ("unknown-suite", with(one, 9, &[0x7f, 0xff])),
     ]
+}
+
+fn bundles() -> Vec<(&'static str, Vec<u8>)> {
+    // Header 14, length 2; of a passphrase, parameters 44 of three numbers and a salt.
+    let (file, phrase) = (golden::BUNDLE, golden::BUNDLES[2]);
+    let summed = |mut bytes: Vec<u8>| {
+        let body = bytes.len() - 32;
+        let check = *blake3::hash(&bytes[..body]).as_bytes();
+        bytes[body..].copy_from_slice(&check);
+        bytes
+    };
+    let contents = decipher(file);
+    let used = contents.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    // Tenant, scope and time; then the number of credentials.
+    let count = 1 + 7 + 1 + 6 + 8;
+    vec![
+        (
+            "argon2-below-floor",
+            summed(with(phrase, 16, &8_u32.to_be_bytes())),
+        ),
+        ("argon2-memory-4-tib", summed(with(phrase, 16, &[0xff; 4]))),
+        (
+            "argon2-passes-17",
+            summed(with(phrase, 20, &17_u32.to_be_bytes())),
+        ),
+        ("bad-checksum", with(file, file.len() - 1, &[0])),
+        ("contents", contents[..used].to_vec()),
+        ("contents-4-gib", with(file, 130, &[0xff; 4])),
+        ("contents-cut", contents[..used - 10].to_vec()),
+        ("contents-empty", contents[..count].to_vec()),
+        (
+            "contents-more-than-counted",
+            with(&contents[..used], count, &[0, 0, 0, 1]),
+        ),
+        ("contents-4-billion", with(&contents[..used], count, &[0xff; 4])),
+        ("contents-padded-twice", [&contents[..used], &[0; 4096]].concat()),
+        ("cut", file[..file.len() / 2].to_vec()),
+        ("kind-provider", summed(with(file, 13, &[4]))),
+        ("kind-unknown", summed(with(file, 13, &[9]))),
+        ("magic-alone", file[..8].to_vec()),
+        ("newer-version", summed(with(file, 8, &[2]))),
+        ("not-a-bundle", b"-----BEGIN PGP MESSAGE-----".to_vec()),
+        ("parameters-64-kib", summed(with(file, 14, &[0xff; 2]))),
+        ("unknown-suite", summed(with(file, 9, &[0x7f, 0xff]))),
+    ]
+}
+
+fn configurations() -> Vec<(&'static str, Vec<u8>)> {
+    let texts: [(&'static str, &str); 14] = [
+        ("empty", ""),
+        (
+            "full",
+            "# where things are\ndefault_profile = \"work\"\n\n[profiles.work]\nstore = \"/srv/work\"\n\
+             tenant = \"acme\"\nscope = \"workflow/billing\"\nkey_file = 'keys/work'\n\
+             passphrase_file = \"\"\"\nmany\nlines\"\"\"\n\n[profiles.home]\n",
+        ),
+        ("wanted", "home\0[profiles.home]\nstore = \"x\"\n"),
+        ("wanted-slip", "hom\0[profiles.home]\nstore = \"x\"\n"),
+        (
+            "wanted-nothing-like-it",
+            "work\0[profiles.home]\n[profiles.\"a b\"]\n",
+        ),
+        ("default-not-there", "default_profile = \"work\"\n"),
+        ("default-is-taken", "[profiles.default]\ntenant = \"acme\"\n"),
+        ("inline", "profiles = { default = { store = \"x\" } }\n"),
+        (
+            "secret-that-strayed",
+            "[profiles.work]\npassphrase = \"hunter2\"\n",
+        ),
+        ("wrong-kind", "[profiles.work]\nstore = [\"hunter2\"]\n"),
+        ("tenant-not-lawful", "[profiles.default]\ntenant = \"Acme Inc\"\n"),
+        ("twice", "[profiles.work]\n[profiles.work]\n"),
+        ("cut", "[profiles.work]\nstore = \"hunter"),
+        (
+            "byte-order-mark-crlf",
+            "\u{feff}default_profile = \"a\"\r\n[profiles.a]\r\n",
+        ),
+    ];
+    texts
+        .map(|(name, text)| (name, text.as_bytes().to_vec()))
+        .to_vec()
 }
 
 /// Suite; then twice: changes of the place, length of the secret, its pattern of 16 bytes; then the changes.

@@ -52,6 +52,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// How `import` reads files: for fuzzing, and for comparison with the reader it follows.
 #[doc(hidden)]
 pub use crate::import::{env as dotenv, rehearse as rehearse_import};
+/// How the configuration file is read: for fuzzing.
+#[doc(hidden)]
+pub use crate::settings::rehearse as rehearse_config;
 
 /// The command line as [`clap`] knows it, for manuals and references made from it.
 pub fn command() -> clap::Command {

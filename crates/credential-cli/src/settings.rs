@@ -176,24 +176,58 @@ fn profile(global: &Global, env: Env<'_>) -> Outcome<(Profile, Option<PathBuf>)>
     let Some(config) = read_config(&path, must_exist)? else {
         return Ok((Profile::default(), None));
     };
-    let is_named = wanted.is_some() || config.default_profile.is_some();
-    let name = wanted
-        .or(config.default_profile)
-        .unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
-    match config.profiles.get(&name) {
-        Some(profile) => Ok((profile.clone().beside(&path), Some(path))),
-        None if !is_named => Ok((Profile::default(), Some(path))),
-        None => {
-            let known: Vec<&str> = config.profiles.keys().map(String::as_str).collect();
-            Err(Failure::usage(
-                format!("{} has no such profile", path.display()),
-                match crate::suggest::nearest(&name, known.iter().copied()) {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None => format!("it has: {}", known.join(", ")),
-                },
-            ))
+    Ok((config.choose(wanted, &path)?, Some(path)))
+}
+
+impl Config {
+    /// Reads the text of the file at `path`.
+    fn parse(content: &str, path: &Path) -> Outcome<Self> {
+        config(content).map_err(|line| {
+            Failure::usage(
+                format!(
+                    "the configuration file {} is not well formed at line {line}",
+                    path.display()
+                ),
+                "a profile is a table [profiles.NAME] with store, tenant, scope, key_file and passphrase_file",
+            )
+        })
+    }
+
+    /// The profile that holds where `wanted` is asked for.
+    fn choose(self, wanted: Option<String>, path: &Path) -> Outcome<Profile> {
+        let is_named = wanted.is_some() || self.default_profile.is_some();
+        let name = wanted
+            .or(self.default_profile)
+            .unwrap_or_else(|| DEFAULT_PROFILE.to_owned());
+        match self.profiles.get(&name) {
+            Some(profile) => Ok(profile.clone().beside(path)),
+            None if !is_named => Ok(Profile::default()),
+            None => {
+                let known: Vec<&str> = self.profiles.keys().map(String::as_str).collect();
+                Err(Failure::usage(
+                    format!("{} has no such profile", path.display()),
+                    match crate::suggest::nearest(&name, known.iter().copied()) {
+                        Some(near) => format!("did you mean {near:?}?"),
+                        None => format!("it has: {}", known.join(", ")),
+                    },
+                ))
+            }
         }
     }
+}
+
+/// What the text of a configuration file leads to where the profile `wanted` is asked for, for fuzzing.
+///
+/// # Errors
+/// The message and the remedy of the refusal.
+pub fn rehearse(content: &str, wanted: Option<&str>) -> Result<(), String> {
+    let path = Path::new(CONFIG_FILE);
+    let settled = Config::parse(content, path).and_then(|config| {
+        let profile = config.choose(wanted.map(str::to_owned), path)?;
+        named_by(profile.tenant, TenantId::new)?;
+        named_by(profile.scope, Scope::new).map(drop)
+    });
+    settled.map_err(|failure| format!("{}; {}", failure.message, failure.help.unwrap_or_default()))
 }
 
 impl Profile {
@@ -241,15 +275,7 @@ fn read_config(path: &Path, must_exist: bool) -> Outcome<Option<Config>> {
     {
         return Err(unreadable());
     }
-    config(&content).map(Some).map_err(|line| {
-        Failure::usage(
-            format!(
-                "the configuration file {} is not well formed at line {line}",
-                path.display()
-            ),
-            "a profile is a table [profiles.NAME] with store, tenant, scope, key_file and passphrase_file",
-        )
-    })
+    Config::parse(&content, path).map(Some)
 }
 
 /// Reads a configuration; on a flaw, the line it is in.

@@ -1,0 +1,82 @@
+//! Configuration files: any text is read as TOML is, or is refused by its line, and no refusal repeats what stands there.
+
+use nebula_credential_cli::rehearse_config;
+
+/// What a profile may say; all of it text.
+const PROFILE: &[&str] = &["store", "tenant", "scope", "key_file", "passphrase_file"];
+
+/// Reads `data` as a configuration file; before the first NUL may stand the name of the wanted profile.
+pub fn config_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (wanted, text) = match text.split_once('\0') {
+        Some((wanted, text)) => (Some(wanted), text),
+        None => (None, text),
+    };
+    let table = toml::from_str::<toml::Table>(text).ok();
+    let found = table.as_ref().and_then(read);
+    let outcome = rehearse_config(text, wanted);
+    let Some(config) = found else {
+        let refusal = outcome.expect_err("what is no configuration is refused");
+        let line = refusal
+            .strip_prefix("the configuration file ncred.toml is not well formed at line ")
+            .and_then(|rest| rest.split_once("; a profile is a table [profiles.NAME] with "))
+            .and_then(|(line, _)| line.parse().ok());
+        // The number is all that may be of the file.
+        let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        return assert!(
+            line.is_some_and(|line: usize| (1..=lines).contains(&line)),
+            "{refusal}"
+        );
+    };
+    let name = wanted.or(config.default.as_deref());
+    let profile = config.profiles.get(name.unwrap_or("default"));
+    match outcome {
+        Ok(()) => assert!(profile.is_some() || name.is_none()),
+        // A name of a tenant or scope that is not lawful, or a profile that is not there.
+        Err(refusal) => match profile {
+            Some(profile) => {
+                let is_named = |key: &str| profile.get(key).and_then(toml::Value::as_str);
+                assert!(
+                    ["tenant", "scope"].into_iter().any(|key| is_named(key).is_some()),
+                    "{refusal}"
+                );
+                assert!(refusal.contains("name"), "{refusal}");
+            }
+            None => assert!(name.is_some() && refusal.contains("no such profile"), "{refusal}"),
+        },
+    }
+}
+
+struct Config<'a> {
+    default: Option<String>,
+    profiles: std::collections::BTreeMap<&'a str, &'a toml::Table>,
+}
+
+/// A second reader of what a configuration may say.
+fn read(table: &toml::Table) -> Option<Config<'_>> {
+    let mut config = Config {
+        default: None,
+        profiles: Default::default(),
+    };
+    for (key, value) in table {
+        match (key.as_str(), value) {
+            ("default_profile", toml::Value::String(name)) => config.default = Some(name.clone()),
+            ("profiles", toml::Value::Table(profiles)) => {
+                for (name, profile) in profiles {
+                    let profile = profile.as_table()?;
+                    let is_known = |(key, value): (&String, &toml::Value)| {
+                        PROFILE.contains(&key.as_str()) && value.is_str()
+                    };
+                    if !profile.iter().all(is_known) {
+                        return None;
+                    }
+                    config.profiles.insert(name, profile);
+                }
+            }
+            _ => return None,
+        }
+    }
+    Some(config)
+}
