@@ -19,7 +19,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[V1];
 const V1: &str = "
 CREATE TABLE head (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    generation INTEGER NOT NULL,   -- commits so far
+    generation INTEGER NOT NULL,   -- changes so far
     next_record INTEGER NOT NULL,  -- never used again, not even after a purge
     sealed BLOB                    -- the authenticated summary of all records, once there is one
 ) STRICT;
