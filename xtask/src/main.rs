@@ -8,6 +8,10 @@ mod bench;
 mod cargo;
 mod crash;
 mod docs;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod faults;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[path = "faults/elsewhere.rs"]
 mod faults;
 mod fuzz;
 mod ncred;
@@ -40,7 +44,7 @@ usage: cargo xtask COMMAND
                             fuzz one target, or all of them in turn (60 seconds each)
   crash [--cycles N]        kill ncred at random moments; nothing acknowledged may be lost
   faults [--verb V] [--every N]
-                            fail each call of each verb of ncred in turn (or every Nth); needs strace
+                            fail each call of each verb of ncred in turn (or every Nth)
   bench [NAME] [--rounds N] [--check]
                             benchmarks, or the one called NAME; --check: fails if a target is missed
   prove [NAME|all]          long proofs at full count; without NAME, list them

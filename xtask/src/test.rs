@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
                     faults::check(metadata, verb, FAULTS_EVERY)
                 })?;
             } else {
-                println!("\n  skipped: faults, small: strace cannot trace here");
+                println!("\n  skipped: faults, small: processes cannot be traced here");
                 self.sum.skipped += 1;
             }
         }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-use super::Verdict;
 use super::points::{Fault, Point};
+use super::trial::Verdict;
 
 /// How many flaws are shown in full.
 const SHOWN: usize = 40;
 
 #[derive(Default)]
 pub(super) struct Figures {
-    /// Points that were struck, by call and fault.
-    struck: BTreeMap<(&'static str, Fault), u64>,
+    /// Points that were met, by call and fault.
+    met: BTreeMap<(&'static str, Fault), u64>,
     /// Reported as a failure, and nothing or only a part was done.
     old: u64,
     /// Reported as a failure or cut short, and all was done.
@@ -20,9 +20,7 @@ pub(super) struct Figures {
     /// Reported as a success: what failed was not needed.
     acknowledged: u64,
     failed_syncs: u64,
-    /// Writes of a half that were not reached: another, longer file met the limit first. They fail in other ways.
-    masked: u64,
-    /// Points whose call no thread made again.
+    /// Points whose call was not made again.
     missed: Vec<String>,
     flaws: Vec<String>,
 }
@@ -30,14 +28,10 @@ pub(super) struct Figures {
 impl Figures {
     pub(super) fn add(&mut self, verb: &str, point: &Point, verdict: Option<Verdict>) {
         let Some(verdict) = verdict else {
-            if point.fault == Fault::Half {
-                self.masked += 1;
-            } else {
-                self.missed.push(format!("{verb}: {point}"));
-            }
+            self.missed.push(format!("{verb}: {point}"));
             return;
         };
-        *self.struck.entry((point.call, point.fault)).or_default() += 1;
+        *self.met.entry((point.site.call.name, point.fault)).or_default() += 1;
         self.failed_syncs += u64::from(point.is_failed_sync());
         match (&verdict.flaw, verdict.acknowledged, verdict.is_new) {
             (Some(flaw), ..) => self.flaws.push(format!("{verb}: {point}: {flaw}")),
@@ -47,19 +41,19 @@ impl Figures {
         }
     }
 
-    fn total(&self) -> u64 {
-        self.struck.values().sum()
+    fn met(&self) -> u64 {
+        self.met.values().sum()
     }
 
-    /// Whether anything was tried and nothing is wrong.
+    /// Whether anything was tried, every point was met, and nothing is wrong.
     pub(super) fn hold(&self) -> bool {
-        self.flaws.is_empty() && self.total() > 0
+        self.flaws.is_empty() && self.missed.is_empty() && self.met() > 0
     }
 
     pub(super) fn print(&self, verb: &str) {
         println!("faults: {verb}: {}", self.sum());
         let mut calls = BTreeMap::<&str, Vec<String>>::new();
-        for ((call, fault), count) in &self.struck {
+        for ((call, fault), count) in &self.met {
             calls.entry(call).or_default().push(format!("{fault} {count}"));
         }
         for (call, faults) in calls {
@@ -81,31 +75,29 @@ impl Figures {
     }
 
     fn sum(&self) -> String {
+        let (met, missed) = (self.met(), self.missed.len());
         format!(
-            "{} points: {} old, {} new though not acknowledged, {} acknowledged and there, {} flaws; {} failed syncs; \
-             {} masked, {} not met",
-            self.total(),
+            "{} points, {met} met, {missed} not met: {} old, {} new though not acknowledged, {} acknowledged and \
+             there, {} flaws; {} failed syncs",
+            met + missed as u64,
             self.old,
             self.new,
             self.acknowledged,
             self.flaws.len(),
             self.failed_syncs,
-            self.masked,
-            self.missed.len()
         )
     }
 }
 
 impl AddAssign for Figures {
     fn add_assign(&mut self, other: Self) {
-        for (what, count) in other.struck {
-            *self.struck.entry(what).or_default() += count;
+        for (what, count) in other.met {
+            *self.met.entry(what).or_default() += count;
         }
         self.old += other.old;
         self.new += other.new;
         self.acknowledged += other.acknowledged;
         self.failed_syncs += other.failed_syncs;
-        self.masked += other.masked;
         self.missed.extend(other.missed);
         self.flaws.extend(other.flaws);
     }
@@ -113,16 +105,17 @@ impl AddAssign for Figures {
 
 #[cfg(test)]
 mod tests {
+    use nix::libc;
+
     use super::*;
+    use crate::faults::calls::Call;
+    use crate::faults::points::Counts;
 
     #[test]
     fn one_flaw_is_enough_and_nothing_tried_shows_nothing() {
         let point = Point {
-            path: "f",
-            call: "fsync",
-            nth: 1,
+            site: Counts::default().next(0, Call::of(libc::SYS_fsync).unwrap(), "f"),
             fault: Fault::Eio,
-            limit: 0,
         };
         let verdict = |flaw: Option<&str>| Verdict {
             acknowledged: false,
@@ -130,18 +123,21 @@ mod tests {
             flaw: flaw.map(str::to_owned),
         };
         let mut figures = Figures::default();
-        figures.add("v", &point, None);
         assert!(!figures.hold());
         figures.add("v", &point, Some(verdict(None)));
         assert!(figures.hold());
-        let mut other = Figures::default();
-        other.add("v", &point, Some(verdict(Some("bad"))));
-        figures += other;
-        assert!(!figures.hold());
+        let mut missed = Figures::default();
+        missed.add("v", &point, None);
+        missed += figures;
+        assert!(!missed.hold());
+        let mut flawed = Figures::default();
+        flawed.add("v", &point, Some(verdict(Some("bad"))));
+        assert!(!flawed.hold());
+        missed += flawed;
         assert_eq!(
-            figures.sum(),
-            "2 points: 1 old, 0 new though not acknowledged, 0 acknowledged and there, 1 flaws; 2 failed syncs; \
-             0 masked, 1 not met"
+            missed.sum(),
+            "3 points, 2 met, 1 not met: 1 old, 0 new though not acknowledged, 0 acknowledged and there, 1 flaws; 2 \
+             failed syncs"
         );
     }
 }

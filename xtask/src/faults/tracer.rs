@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Component, Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::calls::{At, Call, Kind};
-use super::points::{Counts, Fault, Place, Point};
+use super::points::{Counts, Fault, Point, Site};
 use crate::Result;
 
 /// How long the end of the process waits for its other threads. Those of the store write what is left to write and
@@ -41,7 +41,7 @@ pub(super) struct Watched {
 /// One call on a watched file.
 #[derive(Debug)]
 pub(super) struct Step {
-    pub(super) place: Place,
+    pub(super) site: Site,
     /// Whether the file is made if it is not there.
     pub(super) creates: bool,
     /// How many bytes it was to take, for calls that say so.
@@ -95,6 +95,21 @@ pub(super) fn follow(
     };
     let status = tracer.follow()?;
     Ok((status, tracer.steps))
+}
+
+/// Whether a program can be followed here.
+pub(super) fn works() -> Result<bool> {
+    let [shell, arguments @ ..] = HELD else {
+        return Ok(false);
+    };
+    let mut child = Command::new(shell).args(arguments).arg("true").spawn()?;
+    let followed = follow(child.id(), Path::new("/"), &[], None);
+    if followed.is_err() {
+        let _ = child.kill();
+    }
+    // The tracer has waited for it.
+    let _ = child.try_wait();
+    Ok(followed?.0.success())
 }
 
 #[derive(Default)]
@@ -255,8 +270,8 @@ impl Tracer<'_> {
             return Ok((inside, true));
         };
         if let Some(path) = self.label(&file) {
-            let place = self.counts.place(thread, call, &path);
-            let is_struck = self.point.is_some_and(|point| point.place == place);
+            let site = self.counts.next(thread, call, &path);
+            let is_struck = self.point.is_some_and(|point| point.site == site);
             let length = if call.has_length() { arguments[2] } else { 0 };
             if is_struck && let Some(point) = self.point {
                 match point.fault {
@@ -275,7 +290,7 @@ impl Tracer<'_> {
             }
             inside.step = Some(self.steps.len());
             self.steps.push(Step {
-                place,
+                site,
                 creates: creates(call, arguments),
                 length,
                 result: None,
@@ -320,20 +335,13 @@ impl Tracer<'_> {
         };
         let path = text(id, argument(path))?;
         let here = from.and_then(|from| self.descriptors.get(&descriptor(from)));
-        Ok(Some(plain(
-            &here.map_or(self.directory, |here| here).join(path),
-        )))
+        Ok(Some(plain(&here.map_or(self.directory, |here| here).join(path))))
     }
 
     fn label(&self, file: &Path) -> Option<String> {
         self.watched.iter().find_map(|watched| {
             let below = file.strip_prefix(&watched.root).ok()?;
-            let parts = below.iter().map(|part| {
-                let part = part.to_string_lossy();
-                // The directory of a draft has a random name.
-                part.strip_prefix("ncred-edit-")
-                    .map_or_else(|| part.to_string(), |_| "ncred-edit".to_owned())
-            });
+            let parts = below.iter().map(|part| known(&part.to_string_lossy()));
             let parts: Vec<String> = [watched.label.to_owned()].into_iter().chain(parts).collect();
             Some(parts.join("/"))
         })
@@ -347,6 +355,18 @@ fn creates(call: &Call, arguments: [u64; 4]) -> bool {
         _ => arguments[1],
     };
     call.name == "creat" || flags & libc::O_CREAT as u64 != 0
+}
+
+/// The name of a file by which every run knows it: random names end with 16 digits.
+fn known(name: &str) -> String {
+    match name.rsplit_once('-') {
+        Some((start, digits))
+            if digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            format!("{start}-*")
+        }
+        _ => name.to_owned(),
+    }
 }
 
 /// Descriptors are 32 bits wide; what the register holds above them says nothing.
@@ -383,5 +403,12 @@ fn resume(id: Pid, signal: Option<Signal>) -> Result<()> {
 
 /// A thread that was killed while it was stopped cannot be asked any more.
 fn ended(error: Errno) -> nix::Result<bool> {
-    if error == Errno::ESRCH { Ok(true) } else { Err(error) }
+    if error == Errno::ESRCH {
+        Ok(true)
+    } else {
+        Err(error)
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,9 @@
-//! The verbs that change something, the store they are tried on, and the files they touch.
+//! The verbs, and the stores they are tried on.
 
+use super::calls::Kind;
+use super::points::{Fault, Point};
+use super::tracer::Step;
+use super::trial;
 use crate::Result;
 use crate::ncred::{Call, Place, Workshop};
 
@@ -14,7 +18,22 @@ pub(super) struct Verb {
     pub(super) in_steps: bool,
     /// Whether what is stored looks the same afterwards. Doing it again tells whether it was done.
     pub(super) unseen: bool,
+    /// Whether it changes nothing. It still opens the store, and must not report a success and print something else.
+    pub(super) reads: bool,
+    /// A bundle that it makes. What is in it is looked at like what is stored.
+    pub(super) bundle: Option<Bundle>,
 }
+
+/// A bundle, and the key file that opens it.
+pub(super) struct Bundle {
+    pub(super) file: &'static str,
+    pub(super) key_file: &'static str,
+}
+
+const TRANSFER: Bundle = Bundle {
+    file: "transfer.ncb",
+    key_file: "transfer",
+};
 
 impl Verb {
     pub(super) const fn call(&self) -> Call<'static> {
@@ -34,6 +53,10 @@ pub(super) const INIT: &str = "init";
 /// The first write of all: SQLite makes its log for it.
 pub(super) const PUT_FIRST: &str = "put-first";
 
+/// The database and its log, as the points name them.
+pub(super) const DATABASE: &str = "./store/store.db";
+pub(super) const LOG: &str = "./store/store.db-wal";
+
 const fn verb(name: &'static str, arguments: &'static [&'static str], stdin: &'static str) -> Verb {
     Verb {
         name,
@@ -41,9 +64,19 @@ const fn verb(name: &'static str, arguments: &'static [&'static str], stdin: &'s
         stdin,
         in_steps: false,
         unseen: false,
+        reads: false,
+        bundle: None,
     }
 }
 
+const fn reader(name: &'static str, arguments: &'static [&'static str]) -> Verb {
+    Verb {
+        reads: true,
+        ..verb(name, arguments, "")
+    }
+}
+
+/// A verb that is added is a line here. What it works on that the store does not hold yet comes from [`prepare`].
 pub(super) const VERBS: &[Verb] = &[
     verb(INIT, &["init"], ""),
     verb(
@@ -72,6 +105,43 @@ pub(super) const VERBS: &[Verb] = &[
             "LIVE=imported\nIMPORTED=imported\n",
         )
     },
+    Verb {
+        in_steps: true,
+        ..verb(
+            "import-bundle",
+            &[
+                "import",
+                "transfer.ncb",
+                "--bundle-key-file=transfer",
+                "--on-conflict=replace",
+            ],
+            "",
+        )
+    },
+    Verb {
+        bundle: Some(Bundle {
+            file: "new.ncb",
+            key_file: "another",
+        }),
+        ..verb(
+            "export",
+            &["export", "--out=new.ncb", "--for-key-file=another"],
+            "",
+        )
+    },
+    Verb {
+        bundle: Some(TRANSFER),
+        ..verb(
+            "export-over",
+            &[
+                "export",
+                "--out=transfer.ncb",
+                "--force",
+                "--for-key-file=transfer",
+            ],
+            "",
+        )
+    },
     verb("key-add", &["key", "add", "--new-key-file=another"], ""),
     verb("key-remove", &["key", "remove", "2"], ""),
     verb("key-rotate", &["key", "rotate"], ""),
@@ -79,14 +149,18 @@ pub(super) const VERBS: &[Verb] = &[
         unseen: true,
         ..verb("key-rewrap", &["key", "rewrap"], "")
     },
+    reader("get", &["get", "live", "--field=text", "--reveal"]),
+    reader("list", &["list", "--deleted", "--json"]),
+    reader("versions", &["versions", "live", "--json"]),
+    reader("run", &["run", "--set=NEW=live#text", "--", "printenv", "NEW"]),
+    reader("key-status", &["key", "status", "--json"]),
 ];
 
 /// A store to which nothing was ever written, without the log that SQLite makes when it has to.
 pub(super) fn fresh(workshop: &Workshop) -> Result<Place> {
     let place = workshop.place("fresh")?;
     place.must(&["init"], "")?;
-    let log = place.store().join("store.db-wal");
-    if log.metadata().is_ok_and(|log| log.len() > 0) {
+    if has_log(&place) {
         return Err("a new store has a log already".into());
     }
     for file in ["store.db-wal", "store.db-shm"] {
@@ -98,7 +172,8 @@ pub(super) fn fresh(workshop: &Workshop) -> Result<Place> {
     Ok(place)
 }
 
-/// A store with records live, deleted and plain, two slots, and a key that was rotated and not yet rewrapped.
+/// A store with records live, deleted and plain, two slots, a key that was rotated and not yet rewrapped, a bundle,
+/// and a log that was not copied into the database.
 pub(super) fn prepare(workshop: &Workshop) -> Result<Place> {
     let place = workshop.place("template")?;
     let put = |name: &str, text: &str| {
@@ -112,27 +187,48 @@ pub(super) fn prepare(workshop: &Workshop) -> Result<Place> {
     place.must(&["delete", "gone"], "")?;
     place.must(&["key", "add", "--new-key-file=spare"], "")?;
     place.must(&["key", "rotate"], "")?;
-    put("plain", "first")?;
+    put("moved", "first")?;
+    let exported = &[
+        "export",
+        "live",
+        "moved",
+        "--out=transfer.ncb",
+        "--for-key-file=transfer",
+    ];
+    place.must(exported, "")?;
+    place.must(&["purge", "moved", "--yes"], "")?;
+    leave_log(
+        workshop,
+        &place,
+        Call {
+            arguments: &["put", "plain", "--type=secret_text"],
+            stdin: r#"{"text":"first"}"#,
+        },
+    )?;
     Ok(place)
 }
 
-/// What may be opened, written, synced, renamed or truncated, relative to the place. The calls on a directory are
-/// those that name a file within it, and its own syncs.
-pub(super) const PATHS: &[&str] = &[
-    "",
-    "key",
-    ".key.tmp",
-    "another",
-    ".another.tmp",
-    "store",
-    "store/store.db",
-    "store/.store.db.tmp",
-    "store/store.db-journal",
-    "store/store.db-wal",
-    "store/store.db-shm",
-    "store/keyring",
-    "store/.keyring.tmp",
-    "store/keyring.lock",
-    "store/turn.lock",
-    "store/writer.lock",
-];
+/// Makes a call that is killed before it copies the log into the database, so that whoever comes next finds a log.
+fn leave_log(workshop: &Workshop, place: &Place, call: Call<'_>) -> Result<()> {
+    let copy = place.copy(workshop, "logged")?;
+    let (_, steps) = trial::traced(&copy, call, "logged", None)?;
+    let copies = |step: &&Step| step.site.call.kind == Kind::Write && step.site.path == DATABASE;
+    let Some(step) = steps.iter().find(copies) else {
+        return Err("nothing is copied into the database".into());
+    };
+    let point = Point {
+        site: step.site.clone(),
+        fault: Fault::Kill,
+    };
+    trial::traced(place, call, "logged", Some(&point))?;
+    if !has_log(place) {
+        return Err("a process that was killed left no log".into());
+    }
+    Ok(())
+}
+
+/// Whether there are changes in the log.
+pub(super) fn has_log(place: &Place) -> bool {
+    let log = place.root.join(LOG).metadata();
+    log.is_ok_and(|log| log.len() > 0)
+}
