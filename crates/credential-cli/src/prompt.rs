@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nebula_credential::{SecretString, limits};
 use rustix::event::{PollFd, PollFlags};
 use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios};
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use zeroize::Zeroizing;
 
-/// What ends or stops a program that asks, and must find the echo switched on. A hang-up is left alone: the terminal goes
-/// with it, and `nohup` stays in force.
-const SIGNALS: [i32; 4] = [SIGINT, SIGQUIT, SIGTERM, SIGTSTP];
+/// What ends or stops a program that asks, and must find the echo switched on; and, last, what makes it go on: by then a
+/// shell has switched it on. A hang-up is left alone: the terminal goes with it, and `nohup` stays in force.
+const SIGNALS: [i32; 5] = [SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT];
 
 /// Whether signals end the process at once, and stop it at once, as they do by default.
 static ENDS: AtomicBool = AtomicBool::new(true);
@@ -69,7 +69,10 @@ impl Heard {
         for signal in SIGNALS {
             let (reader, writer) = UnixStream::pair()?;
             reader.set_nonblocking(true)?;
-            let at_once = if signal == SIGTSTP { &STOPS } else { &ENDS };
+            let at_once = match signal {
+                SIGTSTP | SIGCONT => &STOPS,
+                _ => &ENDS,
+            };
             signal_hook::flag::register_conditional_default(signal, at_once)?;
             signal_hook::low_level::pipe::register(signal, writer)?;
             pipes.push((signal, reader));

@@ -191,30 +191,45 @@ fn whatever_ends_a_prompt_switches_the_echo_on_again() {
 #[test]
 fn a_prompt_that_was_stopped_asks_again() {
     let test = "a_prompt_that_was_stopped_asks_again";
-    let place = Place::new();
-    let mut script = place.wrapped("script");
-    script
-        .env("PS1", "ready> ")
-        .env("NCRED", env!("CARGO_BIN_EXE_ncred"));
-    let bash = "exec bash --norc --noprofile -i";
-    let Some(mut terminal) = Terminal::open(script, bash) else {
-        return skip(test, "there is no `script`");
-    };
-    terminal.answer("ready> ", "\"$NCRED\" put db --type basic");
-    terminal.answer("username: ", "octocat");
-    terminal.wait_for("password: ");
-    terminal.press(b"half\x1a");
-    terminal.answer("ready> ", MODES);
-    terminal.wait_for("looked\r");
-    terminal.answer("ready> ", "fg");
-    terminal.answer("password: ", SECRET);
-    terminal.wait_for("stored db");
-    terminal.answer("ready> ", "exit");
-    let (code, seen) = terminal.end();
-    assert_eq!(code, Some(0), "{seen}");
-    assert_restored(&seen);
-    assert!(!seen.contains(SECRET), "{seen}");
-    assert_eq!(place.ok(&["get", "db", "--reveal", "-f", "password"]), SECRET);
+    // By Ctrl-Z, and by what no program can catch.
+    for signal in [None, Some("-STOP")] {
+        let place = Place::new();
+        let mut script = place.wrapped("script");
+        script
+            .env("PS1", "ready> ")
+            .env("NCRED", env!("CARGO_BIN_EXE_ncred"));
+        let bash = "exec bash --norc --noprofile -i";
+        let Some(mut terminal) = Terminal::open(script, bash) else {
+            return skip(test, "there is no `script`");
+        };
+        let put = "sh -c 'echo $$ >~/process; exec \"$NCRED\" put db --type basic'";
+        terminal.answer("ready> ", put);
+        terminal.answer("username: ", "octocat");
+        terminal.wait_for("password: ");
+        terminal.press(b"half");
+        match signal {
+            None => terminal.press(b"\x1a"),
+            Some(signal) => {
+                let process = std::fs::read_to_string(place.path("process")).unwrap();
+                let sent = Command::new("kill")
+                    .args([signal, process.trim()])
+                    .status()
+                    .unwrap();
+                assert!(sent.success());
+            }
+        }
+        terminal.answer("ready> ", MODES);
+        terminal.wait_for("looked\r");
+        terminal.answer("ready> ", "fg");
+        terminal.answer("password: ", SECRET);
+        terminal.wait_for("stored db");
+        terminal.answer("ready> ", "exit");
+        let (code, seen) = terminal.end();
+        assert_eq!(code, Some(0), "{seen}");
+        assert_restored(&seen);
+        assert!(!seen.contains(SECRET), "{seen}");
+        assert_eq!(place.ok(&["get", "db", "--reveal", "-f", "password"]), SECRET);
+    }
 }
 
 #[test]
