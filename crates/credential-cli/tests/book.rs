@@ -18,8 +18,12 @@ mod console;
 mod errors;
 #[path = "book/mistakes.rs"]
 mod mistakes;
+#[path = "book/recording.rs"]
+mod recording;
 #[path = "book/reference.rs"]
 mod reference;
+#[path = "book/svg.rs"]
+mod svg;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,6 +79,11 @@ fn generated_the_table_of_errors_is_that_of_the_error_type() {
 #[test]
 fn generated_the_table_of_mistakes_is_that_of_their_tests() {
     compare_or_write("mistakes.md", &mistakes::page());
+}
+
+#[test]
+fn generated_the_recorded_session_is_what_ncred_prints() {
+    compare_or_write("session.svg", &recording::picture());
 }
 
 #[test]
