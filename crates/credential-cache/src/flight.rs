@@ -1,5 +1,6 @@
 //! One read for all who ask for the same thing at the same time.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +54,10 @@ impl<K: Hash + Eq + Clone, M: PartialEq, T: Clone> Flights<K, M, T> {
     }
 
     /// Lets nobody else join the read of `key`, and its answer not be kept.
-    pub(crate) fn abandon(&self, key: &K) {
+    pub(crate) fn abandon<Q: Hash + Eq + ?Sized>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+    {
         self.lock().remove(key);
     }
 

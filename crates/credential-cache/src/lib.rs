@@ -4,13 +4,17 @@ mod config;
 mod entry;
 mod fence;
 mod flight;
+mod handle;
 mod key;
 mod layer;
+mod provider;
 mod reaper;
 mod state;
 mod stats;
 mod vault;
 
 pub use config::{CacheBuilder, ENTRIES_MAX, LIFE_MAX, NEGATIVE_LIFE_MAX, USES_MAX};
+pub use handle::{ChangeKind, Changed, Changes, CredentialHandle, HandleUpdater, Snapshot};
 pub use layer::{Cache, CacheFuture, CacheLayer};
+pub use provider::CachedCredentialProvider;
 pub use stats::CacheStats;

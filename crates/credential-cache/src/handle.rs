@@ -1,0 +1,315 @@
+//! One credential, always at its current value.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use nebula_credential_core::{CredentialError, CredentialRef, Version};
+use tokio::sync::watch;
+
+/// A credential in use for long, always at its current value. Clones are the same handle.
+///
+/// Reading takes no lock and waits for nobody. Whoever rotates, refreshes or revokes the credential tells the
+/// [`HandleUpdater`]; a replaced value is dropped, and wiped by its type, when its last reader has let go of it.
+pub struct CredentialHandle<C>(Arc<Live<C>>);
+
+struct Live<C> {
+    id: CredentialRef,
+    /// `None` once it is revoked.
+    current: ArcSwapOption<Versioned<C>>,
+    latest: watch::Receiver<Latest>,
+}
+
+struct Versioned<C> {
+    version: Version,
+    value: C,
+}
+
+impl<C: Send + Sync + 'static> CredentialHandle<C> {
+    /// A handle on `value`, and what keeps it current.
+    pub fn new(id: CredentialRef, version: Version, value: C) -> (Self, HandleUpdater<C>) {
+        let (sender, latest) = watch::channel(Latest {
+            number: 0,
+            rotated: 0,
+            kind: ChangeKind::Refreshed,
+            version,
+        });
+        let live = Arc::new(Live {
+            id,
+            current: ArcSwapOption::from_pointee(Versioned { version, value }),
+            latest,
+        });
+        let updater = HandleUpdater {
+            live: Arc::clone(&live),
+            sender,
+        };
+        (Self(live), updater)
+    }
+
+    /// The value as it is now. It stays as it is while the answer is held; do not hold it for long.
+    ///
+    /// # Errors
+    /// [`CredentialError::InvalidState`] once the credential is revoked.
+    pub fn load(&self) -> Result<Snapshot<C>, CredentialError> {
+        self.0
+            .current
+            .load_full()
+            .map(Snapshot)
+            .ok_or_else(|| self.0.revoked())
+    }
+
+    /// Reads the value in place: nothing that several processors would write is written.
+    ///
+    /// # Errors
+    /// [`CredentialError::InvalidState`] once the credential is revoked; `read` is not called then.
+    pub fn with<R>(&self, read: impl FnOnce(&C) -> R) -> Result<R, CredentialError> {
+        match self.0.current.load().as_deref() {
+            Some(current) => Ok(read(&current.value)),
+            None => Err(self.0.revoked()),
+        }
+    }
+
+    /// The version of the value.
+    ///
+    /// # Errors
+    /// [`CredentialError::InvalidState`] once the credential is revoked.
+    pub fn version(&self) -> Result<Version, CredentialError> {
+        match self.0.current.load().as_deref() {
+            Some(current) => Ok(current.version),
+            None => Err(self.0.revoked()),
+        }
+    }
+
+    /// The address of the credential.
+    pub fn id(&self) -> &CredentialRef {
+        &self.0.id
+    }
+
+    /// The changes from now on. A subscriber that must not miss one subscribes first, then loads.
+    pub fn changes(&self) -> Changes {
+        let mut latest = self.0.latest.clone();
+        let seen = latest.borrow_and_update().number;
+        Changes {
+            id: self.0.id.clone(),
+            latest,
+            seen,
+        }
+    }
+
+    /// Whether there is still someone who keeps the value current.
+    pub fn is_driven(&self) -> bool {
+        self.0.latest.has_changed().is_ok()
+    }
+}
+
+impl<C> Clone for CredentialHandle<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> Live<C> {
+    fn revoked(&self) -> CredentialError {
+        CredentialError::invalid_state(format!("{} is revoked; store a new credential", self.id))
+    }
+}
+
+impl<C> fmt::Debug for CredentialHandle<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = self.0.current.load().as_ref().map(|current| current.version);
+        f.debug_struct("CredentialHandle")
+            .field("id", &self.0.id)
+            .field("version", &version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A value as it was when it was [loaded](CredentialHandle::load).
+pub struct Snapshot<C>(Arc<Versioned<C>>);
+
+impl<C> Snapshot<C> {
+    /// The version of this value.
+    pub fn version(&self) -> Version {
+        self.0.version
+    }
+}
+
+impl<C> Deref for Snapshot<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.0.value
+    }
+}
+
+impl<C> Clone for Snapshot<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<C> fmt::Debug for Snapshot<C> {
+    /// The version alone: the value's own `Debug` may have been written by hand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("version", &self.0.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keeps the handles on one credential current. There is one, held by whoever drives the credential.
+pub struct HandleUpdater<C> {
+    live: Arc<Live<C>>,
+    sender: watch::Sender<Latest>,
+}
+
+impl<C: Send + Sync + 'static> HandleUpdater<C> {
+    /// A new secret took the place of the old one.
+    ///
+    /// # Errors
+    /// [`CredentialError::VersionConflict`] for news that came too late: `version` is not newer than the present one.
+    /// [`CredentialError::InvalidState`] once the credential is revoked. Nothing changes then.
+    pub fn rotated(&mut self, version: Version, value: C) -> Result<(), CredentialError> {
+        self.replace(ChangeKind::Rotated, version, value)
+    }
+
+    /// The same grant has a new value, such as an access token with a later expiry; stored as a new version or not.
+    ///
+    /// # Errors
+    /// As for [`rotated`](Self::rotated), but the version may be the present one.
+    pub fn refreshed(&mut self, version: Version, value: C) -> Result<(), CredentialError> {
+        self.replace(ChangeKind::Refreshed, version, value)
+    }
+
+    /// The credential must not be used any more: every [`load`](CredentialHandle::load) from here on is an error. This is
+    /// final; a refresh or rotation that ends later is refused.
+    pub fn revoked(&mut self) {
+        if let Some(last) = self.live.current.swap(None) {
+            self.announce(ChangeKind::Revoked, last.version);
+        }
+    }
+
+    /// Whether there is still a handle; without one there is nothing to keep current.
+    pub fn is_watched(&self) -> bool {
+        Arc::strong_count(&self.live) > 1
+    }
+
+    /// Another handle on the credential.
+    pub fn handle(&self) -> CredentialHandle<C> {
+        CredentialHandle(Arc::clone(&self.live))
+    }
+
+    fn replace(&mut self, kind: ChangeKind, version: Version, value: C) -> Result<(), CredentialError> {
+        // Nobody else stores: there is one updater, and it is borrowed exclusively.
+        let present = match self.live.current.load().as_deref() {
+            Some(current) => current.version,
+            None => return Err(self.live.revoked()),
+        };
+        if version < present || (version == present && kind == ChangeKind::Rotated) {
+            return Err(CredentialError::VersionConflict {
+                name: self.live.id.to_string(),
+                expected: Some(version),
+                found: Some(present),
+            });
+        }
+        let next = Arc::new(Versioned { version, value });
+        self.live.current.store(Some(next));
+        self.announce(kind, version);
+        Ok(())
+    }
+
+    /// After the value was replaced: whoever hears of it loads the new one.
+    fn announce(&self, kind: ChangeKind, version: Version) {
+        self.sender.send_modify(|latest| {
+            latest.number += 1;
+            if kind == ChangeKind::Rotated {
+                latest.rotated = latest.number;
+            }
+            latest.kind = kind;
+            latest.version = version;
+        });
+    }
+}
+
+impl<C> fmt::Debug for HandleUpdater<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandleUpdater")
+            .field("id", &self.live.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happened to a credential.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// A new secret took the place of the old one, which will cease to work: rebuild what was made with it.
+    Rotated,
+    /// The same grant has a new value: what was made with the old one goes on.
+    Refreshed,
+    /// It must not be used any more: close what was made with it.
+    Revoked,
+}
+
+impl ChangeKind {
+    /// The stable name, in `snake_case`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rotated => "rotated",
+            Self::Refreshed => "refreshed",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A change of a credential.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// What happened; [`Rotated`](ChangeKind::Rotated) also for a refresh, if a rotation before it was missed.
+    pub kind: ChangeKind,
+    /// The credential.
+    pub id: CredentialRef,
+    /// The version it is at now; of a revoked one, the last.
+    pub version: Version,
+    /// How many changes before this one this subscriber was too slow for. This one stands for them.
+    pub missed: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Latest {
+    number: u64,
+    /// The number of the last rotation.
+    rotated: u64,
+    kind: ChangeKind,
+    version: Version,
+}
+
+/// The changes of one credential. However slow a subscriber is, it learns of the latest, and of how many it missed.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    id: CredentialRef,
+    latest: watch::Receiver<Latest>,
+    seen: u64,
+}
+
+impl Changes {
+    /// Waits for the next change; `None` when there is nobody left to make one. May be cancelled: nothing is lost.
+    pub async fn next(&mut self) -> Option<Changed> {
+        self.latest.changed().await.ok()?;
+        let latest = *self.latest.borrow_and_update();
+        let kind = match latest.kind {
+            ChangeKind::Refreshed if latest.rotated > self.seen => ChangeKind::Rotated,
+            kind => kind,
+        };
+        let missed = latest.number.saturating_sub(self.seen.saturating_add(1));
+        self.seen = latest.number;
+        Some(Changed {
+            kind,
+            id: self.id.clone(),
+            version: latest.version,
+            missed,
+        })
+    }
+}

@@ -1,0 +1,306 @@
+//! A cache before any provider of credentials.
+
+use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use moka::sync::Cache as Map;
+use nebula_credential_core::{
+    AnyCredential, Clock, CredentialError, CredentialProvider, SystemClock, limits,
+};
+
+use crate::config::{LIFE_MAX, unreachable};
+use crate::flight::Flights;
+use crate::reaper::{Reap, Reaper};
+
+/// How long before its expiry a credential is fetched anew.
+const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_secs(5 * 60);
+
+/// How often at most a credential is fetched anew while the one at hand still works.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A cache before any provider, by name.
+///
+/// A credential is served for `ttl`, at most 15 minutes, and never past its expiry. From five minutes before its expiry on
+/// it is fetched anew; if that fails because the provider cannot be reached, the one at hand is served for as long as it
+/// works. Who asks for what is being fetched waits for that one fetch. An error is never kept.
+///
+/// What lies here are the credentials themselves, decoded: they cannot rest sealed, because nothing is left that knows
+/// how to decode them. They are shared with whoever asked, dropped when they are due also if nobody asks, and wiped with the
+/// last clone. Where values must rest sealed, use a [`CacheLayer`](crate::CacheLayer).
+///
+/// There is no principal in a name: before this provider nothing decides who may have what. Give each principal a provider
+/// of its own.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use nebula_credential_cache::CachedCredentialProvider;
+/// # use nebula_credential_core::CredentialProvider;
+/// # fn cached(vault: impl CredentialProvider) -> impl CredentialProvider {
+/// CachedCredentialProvider::new(vault, 100, Duration::from_secs(300))
+/// # }
+/// ```
+pub struct CachedCredentialProvider<P> {
+    inner: P,
+    kept: Arc<Kept>,
+    flights: Flights<String, (), AnyCredential>,
+    ttl: Duration,
+    refresh_before_expiry: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl<P: CredentialProvider> CachedCredentialProvider<P> {
+    /// A cache of `capacity` credentials before `inner`. A `ttl` beyond 15 minutes is taken as that.
+    pub fn new(inner: P, capacity: usize, ttl: Duration) -> Self {
+        Self {
+            inner,
+            kept: Arc::new(Kept::new(capacity)),
+            flights: Flights::default(),
+            ttl: ttl.min(LIFE_MAX),
+            refresh_before_expiry: REFRESH_BEFORE_EXPIRY,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Where the time comes from; the operating system unless told otherwise.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long before its expiry a credential is fetched anew; 5 minutes unless told otherwise.
+    #[must_use]
+    pub fn refresh_before_expiry(mut self, time: Duration) -> Self {
+        self.refresh_before_expiry = time;
+        self
+    }
+
+    /// Forgets `name`: it was rotated, or the other side refused it. What is being fetched will not be kept.
+    pub fn forget(&self, name: &str) {
+        self.flights.abandon(name);
+        self.kept.remove(name);
+    }
+
+    /// The credential at hand, and whether it will do; `None` if there is none that works.
+    fn at_hand(&self, name: &str) -> Option<(AnyCredential, Arc<Slot>, bool)> {
+        let slot = self.kept.slots.get(name)?;
+        let now = self.clock.now();
+        match slot
+            .credential()
+            .filter(|found| slot.works(now) && !lapsed(found))
+        {
+            Some(found) => {
+                let will_do = now < slot.refresh_at || slot.rests(now);
+                Some((found, slot, will_do))
+            }
+            None => {
+                self.kept.remove(name);
+                None
+            }
+        }
+    }
+
+    /// Fetches `name`, or waits for someone who does.
+    async fn fetch(&self, name: &str) -> Result<AnyCredential, CredentialError> {
+        let ticket = self.flights.join(&name.to_owned(), ());
+        let fetch = async {
+            // Another fetch may have ended after this caller looked and before it joined.
+            if let Some((found, _, true)) = self.at_hand(name) {
+                return Ok::<_, ()>(Ok(found));
+            }
+            let began = self.clock.now();
+            let fetched = self.inner.get(name).await;
+            ticket.land(|| {
+                if let Ok(credential) = &fetched {
+                    self.keep(name, began, credential);
+                }
+            });
+            Ok(fetched)
+        };
+        ticket
+            .wait(fetch)
+            .await
+            .unwrap_or_else(|| Err(CredentialError::internal("a fetch ended without an answer")))
+    }
+
+    fn keep(&self, name: &str, began: DateTime<Utc>, credential: &AnyCredential) {
+        if name.len() > limits::NAME_BYTES {
+            return;
+        }
+        let expires_at = credential.expires_at();
+        let ttl_over = TimeDelta::from_std(self.ttl)
+            .ok()
+            .and_then(|ttl| began.checked_add_signed(ttl));
+        let Some(until) = ttl_over.map(|over| expires_at.map_or(over, |end| end.min(over))) else {
+            return;
+        };
+        let lead = TimeDelta::from_std(self.refresh_before_expiry).unwrap_or(TimeDelta::MAX);
+        let refresh_at = expires_at.map_or(until, |end| end.checked_sub_signed(lead).unwrap_or(began));
+        let due = (until - began)
+            .to_std()
+            .ok()
+            .and_then(|life| Instant::now().checked_add(life));
+        if let Some(due) = due.filter(|_| until > began) {
+            let slot = Slot {
+                credential: Mutex::new(Some(credential.clone())),
+                began,
+                until,
+                refresh_at,
+                due,
+                rests_until: AtomicI64::new(i64::MIN),
+            };
+            // One that is so short-lived that it should be fetched anew at once is given some time.
+            slot.rest(self.clock.now());
+            self.kept.insert(name, slot);
+        }
+    }
+}
+
+/// Whether a credential that tells no expiry says by itself that it ceased to work.
+fn lapsed(credential: &AnyCredential) -> bool {
+    credential.expires_at().is_none() && credential.is_expired()
+}
+
+#[async_trait]
+impl<P: CredentialProvider> CredentialProvider for CachedCredentialProvider<P> {
+    async fn get(&self, name: &str) -> Result<AnyCredential, CredentialError> {
+        let slot = match self.at_hand(name) {
+            Some((found, _, true)) => return Ok(found),
+            Some((_, slot, false)) => Some(slot),
+            None => None,
+        };
+        let error = match self.fetch(name).await {
+            Ok(fetched) => return Ok(fetched),
+            Err(error) => error,
+        };
+        match slot {
+            Some(slot) if unreachable(&error) => {
+                slot.rest(self.clock.now());
+                self.at_hand(name).map(|(found, ..)| found).ok_or(error)
+            }
+            _ => {
+                // The provider has spoken: what is at hand counts no more.
+                self.kept.remove(name);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<P> fmt::Debug for CachedCredentialProvider<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachedCredentialProvider")
+            .field("ttl", &self.ttl)
+            .field("refresh_before_expiry", &self.refresh_before_expiry)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Kept {
+    slots: Map<String, Arc<Slot>>,
+    reaper: Reaper,
+}
+
+struct Slot {
+    /// `None` once it was removed: the map drops its entries when it sees fit.
+    credential: Mutex<Option<AnyCredential>>,
+    began: DateTime<Utc>,
+    until: DateTime<Utc>,
+    refresh_at: DateTime<Utc>,
+    /// When it is removed, by a clock that nobody sets.
+    due: Instant,
+    /// Until when it is not fetched anew, in microseconds since 1970.
+    rests_until: AtomicI64,
+}
+
+impl Slot {
+    fn credential(&self) -> Option<AnyCredential> {
+        self.credential
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn wipe(&self) {
+        let credential = self
+            .credential
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(credential);
+    }
+
+    fn works(&self, now: DateTime<Utc>) -> bool {
+        (self.began..self.until).contains(&now)
+    }
+
+    fn rest(&self, now: DateTime<Utc>) {
+        let until = now
+            .checked_add_signed(TimeDelta::from_std(REFRESH_INTERVAL).unwrap_or_default())
+            .unwrap_or(now);
+        self.rests_until
+            .store(until.timestamp_micros(), Ordering::Relaxed);
+    }
+
+    fn rests(&self, now: DateTime<Utc>) -> bool {
+        now.timestamp_micros() < self.rests_until.load(Ordering::Relaxed)
+    }
+}
+
+impl Kept {
+    fn new(capacity: usize) -> Self {
+        Self {
+            slots: Map::builder()
+                .max_capacity(u64::try_from(capacity).unwrap_or(u64::MAX))
+                .eviction_listener(|_, slot: Arc<Slot>, _| slot.wipe())
+                .build(),
+            reaper: Reaper::default(),
+        }
+    }
+
+    fn insert(self: &Arc<Self>, name: &str, slot: Slot) {
+        self.slots.insert(name.to_owned(), Arc::new(slot));
+        self.slots.run_pending_tasks();
+        if !Reaper::watch(self) {
+            self.slots.invalidate(name);
+        }
+    }
+
+    fn remove(&self, name: &str) {
+        if let Some(slot) = self.slots.remove(name) {
+            slot.wipe();
+        }
+    }
+}
+
+impl Reap for Kept {
+    fn reaper(&self) -> &Reaper {
+        &self.reaper
+    }
+
+    fn reap(&self, now: Instant) -> Option<Instant> {
+        let mut next = None;
+        for (name, slot) in &self.slots {
+            if slot.due <= now {
+                self.remove(&name);
+            } else {
+                next = Some(next.map_or(slot.due, |next: Instant| next.min(slot.due)));
+            }
+        }
+        self.slots.run_pending_tasks();
+        next
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // The map may drop its entries later than itself.
+        for (_, slot) in &self.slots {
+            slot.wipe();
+        }
+    }
+}
