@@ -8,6 +8,7 @@ use nebula_credential_core::{CredentialError, limits};
 use nebula_credential_fs::{FileLock, PrivateDir, classify};
 use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
+use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::counters::{self, Counters};
@@ -25,7 +26,7 @@ const TURN: &str = "turn.lock";
 
 /// How long a writer waits for a lock of SQLite. The locks of this crate keep writers apart, so only a database tool, or
 /// a peer that opens or closes the store, makes it wait at all.
-pub(crate) const BUSY: Duration = Duration::from_secs(5);
+const BUSY: Duration = Duration::from_secs(5);
 /// How long a reader does, on the thread of its caller: a peer that recovers or closes the store takes milliseconds.
 const BUSY_READER: Duration = Duration::from_secs(1);
 
@@ -176,7 +177,10 @@ impl Home {
             ))
             .into());
         }
-        schema::migrate(&mut conn, MIGRATIONS, from)
+        schema::migrate(&mut conn, MIGRATIONS, from)?;
+        // Otherwise the next to open the store reads it; that loses nothing.
+        let _ = empty_log(&conn, Duration::ZERO);
+        Ok(())
     }
 
     /// A new connection.
@@ -198,13 +202,14 @@ impl Home {
         ] {
             conn.set_db_config(risk, false)?;
         }
+        // Readers close on the threads of their callers, which must not wait for the disk. The writer empties the log
+        // itself.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let row_max = i32::try_from(ROW_MAX).unwrap_or(i32::MAX);
         conn.set_limit(Limit::SQLITE_LIMIT_LENGTH, row_max)?;
         conn.execute_batch(PRAGMAS)?;
         if role == Role::Reader {
             conn.execute_batch(READER_PRAGMAS)?;
-            // Readers close on the threads of their callers, which must not wait for the disk.
-            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }
         if role == Role::Writer {
             // SQLite makes the log when it first reads, and where it syncs the directory for it, it takes no notice of a
@@ -234,6 +239,11 @@ impl Home {
         Ok(self.counters.get_or_init(|| counters))
     }
 
+    /// The same, if nobody writes.
+    pub(crate) fn try_lock_writer(&self) -> Result<Option<FileLock>, CredentialError> {
+        FileLock::try_lock(&self.dir, WRITER)
+    }
+
     /// Translates a fault that changed nothing.
     pub(crate) fn explain(&self, fault: Fault) -> CredentialError {
         fault.classify(&self.database)
@@ -243,6 +253,15 @@ impl Home {
     pub(crate) fn explain_commit(&self, fault: Fault) -> CredentialError {
         fault.classify_commit(&self.database)
     }
+}
+
+/// Writes the log back and cuts it to nothing, unless somebody reads from it for longer than `wait`. Under the lock of
+/// writers.
+pub(crate) fn empty_log(conn: &Connection, wait: Duration) -> rusqlite::Result<()> {
+    conn.busy_timeout(wait)?;
+    let emptied = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::TRUNCATE);
+    conn.busy_timeout(BUSY)?;
+    emptied.map(drop)
 }
 
 /// The log needs memory shared between processes and locks that hold, which network file systems do not give.

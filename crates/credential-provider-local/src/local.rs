@@ -106,14 +106,13 @@ impl LocalStorage {
         self.0.shared.open_here().map(|_| ())
     }
 
-    /// Lets go of the files: what was asked for before is done, the connections are closed, and the log of changes is
-    /// written back into the database, unless another process has the store open. A program that ends without it loses
-    /// nothing, but leaves the log to whoever opens the store next, to be read first.
+    /// Lets go of the files: what was asked for before is done, the log of changes is written back into the database,
+    /// unless another process writes or reads at that moment, and the connections are closed. A program that ends
+    /// without it loses nothing, but leaves the log to whoever opens the store next, to be read first.
     ///
     /// The store can be used again, and is opened again then.
     pub async fn close(&self) {
         let shared = &self.0.shared;
-        // The last connection to close writes back, and that takes the disk.
         shared.readers.clear();
         if shared.is_at_work() {
             // A thread that ended has closed its connection.
@@ -336,13 +335,18 @@ impl Shared {
                     Err(error) => first.tell(Some(error)),
                 },
                 Task::Close(reply) => {
-                    writer.close();
+                    if let Some(home) = self.home.get() {
+                        writer.close(home);
+                    }
                     reply.send(Ok(()));
                 }
             }
             if let Some(home) = self.home.get() {
                 writer.maintain(home, self.queue.is_empty());
             }
+        }
+        if let Some(home) = self.home.get() {
+            writer.close(home);
         }
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rusqlite::wal::CheckpointMode;
 
 use crate::group::{Change, End, Member, transact};
-use crate::home::{BUSY, Home, Role};
+use crate::home::{Home, Role, empty_log};
 
 /// Frames (4 KiB pages) in the log that are not written back yet, before they are when nobody waits.
 const IDLE_FRAMES: i32 = 1000;
@@ -125,10 +125,16 @@ impl Writer {
         }
     }
 
-    /// Closes the connection. SQLite writes the log back and removes it if no other is open, in any process; a failure
-    /// there loses nothing, for the log stays.
-    pub(crate) fn close(&mut self) {
-        self.conn = None;
+    /// Empties the log and closes the connection. Where others write or read meanwhile, the log is theirs to empty; a
+    /// failure loses nothing, for the log stays.
+    ///
+    /// The files of the log stay too, empty: without them SQLite could not read a store on a medium that cannot be
+    /// written.
+    pub(crate) fn close(&mut self, home: &Home) {
+        let Some(conn) = self.conn.take() else { return };
+        if let Ok(Some(_lock)) = home.try_lock_writer() {
+            self.unscrubbed &= empty_log(&conn, Duration::ZERO).is_err();
+        }
     }
 
     /// Empties the log, so that what a purge overwrote is not left there. A reader in the middle of its read keeps the log;
@@ -136,10 +142,7 @@ impl Writer {
     pub(crate) fn scrub(&mut self, home: &Home) {
         self.unscrubbed = true;
         if let (Some(conn), Ok(_lock)) = (&self.conn, home.lock_writer()) {
-            let _ = conn.busy_timeout(SCRUB_WAIT);
-            let emptied = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::TRUNCATE);
-            let _ = conn.busy_timeout(BUSY);
-            self.unscrubbed = emptied.is_err();
+            self.unscrubbed = empty_log(conn, SCRUB_WAIT).is_err();
         }
     }
 }

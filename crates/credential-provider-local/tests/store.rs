@@ -45,9 +45,9 @@ fn what_was_stored_is_there_after_reopening() {
 }
 
 #[test]
-fn the_last_to_close_leaves_no_log_and_a_closed_store_is_opened_again() {
+fn closing_empties_the_log_and_a_closed_store_is_opened_again() {
     let (_dir, store) = scratch();
-    let log = store.path().join("store.db-wal");
+    let log = |store: &LocalStorage| store.path().join("store.db-wal").metadata().unwrap().len();
     // Nothing was opened.
     wait(store.close());
     assert!(!store.path().exists());
@@ -55,16 +55,24 @@ fn the_last_to_close_leaves_no_log_and_a_closed_store_is_opened_again() {
     let peer = LocalStorage::new(store.path());
     put(&store, "a", 1, "one").unwrap();
     put(&peer, "b", 1, "one").unwrap();
+    assert!(log(&store) > 0);
     wait(store.close());
-    assert!(log.metadata().unwrap().len() > 0);
-    assert_eq!(get(&store, "a").unwrap(), "one");
-    wait(store.close());
-    wait(peer.close());
-    assert!(!log.exists());
+    assert_eq!(log(&store), 0);
+    put(&peer, "a", 2, "two").unwrap();
+    assert_eq!(get(&store, "a").unwrap(), "two");
 
-    put(&store, "a", 2, "two").unwrap();
-    assert_eq!(get(&peer, "a").unwrap(), "two");
-    assert_eq!(get(&store, "b").unwrap(), "one");
+    // A log that somebody reads stays.
+    let file = store.path().join("store.db");
+    let reader = rusqlite::Connection::open(file).unwrap();
+    reader.execute_batch("BEGIN; SELECT * FROM head").unwrap();
+    wait(peer.close());
+    assert!(log(&store) > 0);
+    reader.execute_batch("COMMIT").unwrap();
+    put(&peer, "a", 3, "three").unwrap();
+    drop(store);
+    wait(peer.close());
+    assert_eq!(log(&peer), 0);
+    assert_eq!(get(&peer, "a").unwrap(), "three");
 }
 
 #[test]
