@@ -71,9 +71,9 @@ impl Register {
             "opening the store"
         );
         let storage = LocalStorage::existing(&settings.store);
+        // There is nothing to do beside it, and so no need for a thread.
         storage
-            .open()
-            .await
+            .open_blocking()
             .map_err(|error| absent(&settings.store, error))?;
         Ok(Self {
             storage,

@@ -142,6 +142,7 @@ async fn carry_out(
     let done = plan
         .carry_out(&session.manager, args.on_conflict, || bar.inc(1))
         .await;
+    session.storage.close().await;
     bar.finish_and_clear();
     // What was written is said even if not all of it was.
     report(&plan, origin, false, done.is_ok(), output)?;

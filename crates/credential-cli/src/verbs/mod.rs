@@ -46,17 +46,24 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         }
         _ => Session::open(&settings).await?,
     };
+    let done = on(&session, verb, &settings, output).await;
+    session.storage.close().await;
+    done
+}
+
+/// Does what needs a session.
+async fn on(session: &Session, verb: &Verb, settings: &Settings, output: &Output) -> Outcome {
     match verb {
-        Verb::Put(args) => change::put(&session, args, output).await,
-        Verb::Get(args) => read::get(&session, args, output).await,
-        Verb::Rotate(args) => change::rotate(&session, args, output).await,
-        Verb::Edit(args) => edit::run(&session, args, &settings, output).await,
-        Verb::Rollback(args) => change::rollback(&session, args, output).await,
-        Verb::Tags(args) => change::tags(&session, args, output).await,
-        Verb::Delete(args) => change::delete(&session, args, output).await,
-        Verb::Restore(args) => change::restore(&session, args, output).await,
-        Verb::Purge(args) => change::purge(&session, args, output).await,
-        Verb::Key(verb) => key::run(&session, verb, &settings, output).await,
+        Verb::Put(args) => change::put(session, args, output).await,
+        Verb::Get(args) => read::get(session, args, output).await,
+        Verb::Rotate(args) => change::rotate(session, args, output).await,
+        Verb::Edit(args) => edit::run(session, args, settings, output).await,
+        Verb::Rollback(args) => change::rollback(session, args, output).await,
+        Verb::Tags(args) => change::tags(session, args, output).await,
+        Verb::Delete(args) => change::delete(session, args, output).await,
+        Verb::Restore(args) => change::restore(session, args, output).await,
+        Verb::Purge(args) => change::purge(session, args, output).await,
+        Verb::Key(verb) => key::run(session, verb, settings, output).await,
         Verb::Init
         | Verb::Export(_)
         | Verb::Import(_)

@@ -386,6 +386,30 @@ fn names_and_versions_are_seen_without_a_key() {
 }
 
 #[test]
+fn a_change_leaves_no_log_for_the_next_command_to_read() {
+    let place = Place::with_db();
+    let log = place.store_path().join("store.db-wal");
+    for verb in [
+        &["rotate", "db", "--generate"][..],
+        &["rollback", "db"],
+        &["tags", "db", "a=1"],
+        &["put", "new", "--type", "secret_text"],
+        &["delete", "db"],
+        &["restore", "db"],
+        &["key", "rotate"],
+        &["key", "rewrap"],
+        &["import", "-", "--format", "json", "--on-conflict", "replace"],
+        &["purge", "db", "--yes"],
+    ] {
+        let answer = place.run(verb, r#"{"text":"t"}"#);
+        assert_eq!(answer.code, 0, "{verb:?}: {answer:?}");
+        // A reader makes an empty one.
+        let left = log.metadata().map_or(0, |log| log.len());
+        assert_eq!(left, 0, "{verb:?} leaves a log");
+    }
+}
+
+#[test]
 fn the_environment_names_what_options_do_not() {
     let place = Place::bare();
     let run = |args: &[&str]| {
