@@ -14,6 +14,7 @@ pages! {
     Store: "../../../docs/src/store.md",
     Retrieve: "../../../docs/src/retrieve.md",
     Rotate: "../../../docs/src/rotate.md",
+    ExportAndImport: "../../../docs/src/export-and-import.md",
     ApiKeys: "../../../docs/src/api-keys.md",
     SecretString: "../../../docs/src/secret-string.md",
     CustomTypes: "../../../docs/src/custom-types.md",

@@ -90,6 +90,12 @@ const OTHERS: &[(&str, i32, &str, &str)] = &[
         "import/policy.rs",
         "fail_looks_at_every_name_before_it_writes_the_first",
     ),
+    (
+        "a bundle that was damaged or altered",
+        6,
+        "import/bundle.rs",
+        "a_damaged_bundle_is_damaged_and_nothing_else",
+    ),
 ];
 
 pub(crate) fn page() -> String {

@@ -7,7 +7,8 @@ use nebula_credential_testkit::skip;
 
 use crate::place::{Answer, Place, answer, text};
 
-/// A mistake, on a store with a credential `github_token` of type `basic` in version 1.
+/// A mistake, on a store with a credential `github_token` of type `basic` in version 1, beside which lies a bundle
+/// `handed.ncb` for the key file `keys/theirs`.
 struct Mistake {
     what: &'static str,
     args: &'static [&'static str],
@@ -276,12 +277,51 @@ const MISTAKES: &[Mistake] = &[
         kind: "invalid_state",
         says: &["last slot", "add another first"],
     },
+    Mistake {
+        what: "a bundle for another key",
+        args: &[
+            "import",
+            "handed.ncb",
+            "--bundle-key-file",
+            ".config/nebula-credential/key",
+        ],
+        stdin: "",
+        code: 5,
+        kind: "key",
+        says: &["exported for another key file", "give that one"],
+    },
+    Mistake {
+        what: "a bundle without its key",
+        args: &["import", "handed.ncb"],
+        stdin: "",
+        code: 5,
+        kind: "key",
+        says: &["opens with a key file", "--bundle-key-file"],
+    },
+    Mistake {
+        what: "an export that is for nobody",
+        args: &["export", "--out", "new.ncb"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["not said what the bundle opens with", "--for-key-file"],
+    },
+    Mistake {
+        what: "an export over a file that is there",
+        args: &["export", "--out", "handed.ncb", "--for-key-file", "keys/theirs"],
+        stdin: "",
+        code: 7,
+        kind: "conflict",
+        says: &["already", "--force"],
+    },
 ];
 
 #[test]
 fn every_mistake_has_its_exit_code_and_names_the_remedy() {
     let place = Place::new();
     place.store("github_token");
+    let (bundle, key) = (place.path("handed.ncb"), place.path("keys/theirs"));
+    place.ok(&["export", "--out", text(&bundle), "--for-key-file", text(&key)]);
     for mistake in MISTAKES {
         let run = |args: &[&str]| {
             let mut command = place.command();
