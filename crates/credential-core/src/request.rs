@@ -74,6 +74,32 @@ impl Clone for Op<Sealed> {
 }
 
 impl<P> Op<P> {
+    /// Whether it changes anything.
+    pub const fn changes(&self) -> bool {
+        match self {
+            Self::Get(_) | Self::Head(_) | Self::List(_) | Self::Versions(_) | Self::Scan(_) => false,
+            Self::Put(_)
+            | Self::Rewrite(_)
+            | Self::Update(_)
+            | Self::Delete(_)
+            | Self::Restore(_) => true,
+        }
+    }
+
+    /// The credential it is about; a list and a scan are about none.
+    pub const fn subject(&self) -> Option<&CredentialRef> {
+        match self {
+            Self::Get(op) | Self::Head(op) => Some(&op.id),
+            Self::Put(op) => Some(&op.id),
+            Self::Rewrite(op) => Some(&op.id),
+            Self::Update(op) => Some(&op.id),
+            Self::Delete(op) => Some(&op.id),
+            Self::Restore(op) => Some(&op.id),
+            Self::Versions(id) => Some(id),
+            Self::List(_) | Self::Scan(_) => None,
+        }
+    }
+
     /// The stable name of the operation, in `snake_case`.
     pub const fn name(&self) -> &'static str {
         match self {

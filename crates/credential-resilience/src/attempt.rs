@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use nebula_credential_core::{BoxFuture, CredentialError, Op, OpContext, Request, Response, Sealed};
+use nebula_credential_core::{BoxFuture, CredentialError, OpContext, Request, Response, Sealed};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -61,7 +61,7 @@ where
             let refused = request.ctx.check_deadline();
             return Box::pin(async { refused.and(Err(late(Duration::ZERO))) });
         }
-        let changes = changes(&request.op);
+        let changes = request.op.changes();
         let limit = left.map_or(self.timeout, |left| left.min(self.timeout));
         let last = left.is_some_and(|left| left <= self.timeout);
         let answer = self.inner.call(request);
@@ -90,12 +90,4 @@ fn late(limit: Duration) -> CredentialError {
 pub(crate) fn time_left(ctx: &OpContext) -> Option<Duration> {
     let left = ctx.deadline?.signed_duration_since(ctx.now());
     Some(left.to_std().unwrap_or(Duration::ZERO))
-}
-
-/// Whether an operation changes anything.
-pub(crate) fn changes<P>(op: &Op<P>) -> bool {
-    !matches!(
-        op,
-        Op::Get(_) | Op::Head(_) | Op::List(_) | Op::Versions(_) | Op::Scan(_)
-    )
 }

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use nebula_credential_core::{
-    CredentialError, CredentialRef, ErrorKind, MetricsEmitter, NoMetrics, Op, OpContext, Plaintext, Report,
-    Request, Response, Source,
+    CredentialError, ErrorKind, MetricsEmitter, NoMetrics, Op, OpContext, Plaintext, Report, Request,
+    Response, Source,
 };
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
@@ -112,7 +112,7 @@ fn span(ctx: &OpContext, op: &Op<Plaintext>) -> Span {
     if span.is_disabled() {
         return span;
     }
-    if let Some(id) = subject(op) {
+    if let Some(id) = op.subject() {
         span.record("id", display(id));
     }
     if let Some(trace) = ctx.trace_id {
@@ -122,19 +122,6 @@ fn span(ctx: &OpContext, op: &Op<Plaintext>) -> Span {
         );
     }
     span
-}
-
-fn subject<P>(op: &Op<P>) -> Option<&CredentialRef> {
-    Some(match op {
-        Op::Get(op) | Op::Head(op) => &op.id,
-        Op::Put(op) => &op.id,
-        Op::Rewrite(op) => &op.id,
-        Op::Update(op) => &op.id,
-        Op::Delete(op) => &op.id,
-        Op::Restore(op) => &op.id,
-        Op::Versions(id) => id,
-        _ => return None,
-    })
 }
 
 struct Seen {

@@ -1,5 +1,6 @@
 //! The adapters, read back through a real exporter of each.
 
+#![cfg(any(feature = "metrics", feature = "opentelemetry"))]
 #![allow(
     clippy::unwrap_used,
     reason = "what a test asks of its own exporters must not fail"
