@@ -66,7 +66,10 @@ pub(crate) async fn run(args: &Export, settings: &Settings, output: &Output) -> 
     let target = Target::check(&args.out, args.force, output)?;
     args.key.check()?;
     let session = Session::open(settings).await?;
-    let bundle = gather(&session, args).await?;
+    let bundle = gather(&session, args).await;
+    // Nobody waits for the store while a passphrase is asked for.
+    session.storage.close().await;
+    let bundle = bundle?;
     let protector = args.key.protector(settings.unlock.key_file.as_deref(), output)?;
     let sealed = bundle.seal(&*protector)?;
     target.write(&sealed, output)?;
