@@ -13,22 +13,22 @@ use crate::unlock::is_missing;
 
 /// What a new bundle is sealed for.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What opens the bundle (asked for at a terminal; with both, both are needed)")]
+#[command(next_help_heading = "Key of the bundle")]
 pub(super) struct ForKey {
-    /// A key file; it is made if it does not exist
+    /// A key file that will open the bundle; it is made if it does not exist. With a passphrase, both are needed
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     for_key_file: Option<PathBuf>,
-    /// A file of mode 0600 that holds the passphrase
+    /// A file of mode 0600 that holds the passphrase of the bundle
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     for_passphrase_file: Option<PathBuf>,
-    /// A file descriptor whose first line is the passphrase
+    /// A file descriptor whose first line is the passphrase of the bundle
     #[arg(long, value_name = "N", value_parser = parse::descriptor, conflicts_with = "for_passphrase_file")]
     for_passphrase_fd: Option<u32>,
 }
 
 /// What opens a bundle that is there.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "What opens a bundle (a passphrase is asked for at a terminal)")]
+#[command(next_help_heading = "Key of a bundle")]
 pub(super) struct BundleKey {
     /// The key file the bundle was exported for
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]

@@ -25,7 +25,8 @@ Examples:
   ncred import web.ncb --bundle-passphrase-file transfer.txt     # on the other side
 
 A bundle holds the current versions as they are, with type, tags, expiry and phase. It shows its length, and which
-kind of key opens it, and nothing else. Bring the key to the other side by another way than the bundle.";
+kind of key opens it, and nothing else. If no key is named, a passphrase is asked for at a terminal. Bring the key to
+the other side by another way than the bundle.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -71,7 +72,7 @@ pub(crate) async fn run(args: &Export, settings: &Settings, output: &Output) -> 
     session.storage.close().await;
     let bundle = bundle?;
     let protector = args.key.protector(settings.unlock.key_file.as_deref(), output)?;
-    let sealed = bundle.seal(&*protector)?;
+    let sealed = bundle.seal(&*protector).map_err(refused)?;
     target.write(&sealed, output)?;
     let Target::File { path, .. } = &target else {
         return Ok(());
@@ -111,7 +112,7 @@ async fn gather(session: &Session, args: &Export) -> Outcome<Bundle> {
                 return Err(explain(session, name, absent).await);
             }
         }
-        return Ok(session.manager.export(&args.names).await?);
+        return session.manager.export(&args.names).await.map_err(refused);
     }
     let mut query = session.register.query();
     let pairs = args.tags.iter();
@@ -124,5 +125,16 @@ async fn gather(session: &Session, args: &Export) -> Outcome<Bundle> {
         ));
     }
     let names = found.iter().map(|head| head.id.name());
-    Ok(session.manager.export(names).await?)
+    session.manager.export(names).await.map_err(refused)
+}
+
+/// Why there is no bundle; for one that would be too long, with what to do.
+fn refused(error: CredentialError) -> Failure {
+    let is_too_much = matches!(error, CredentialError::LimitExceeded { .. });
+    let failure = Failure::from(error);
+    if is_too_much {
+        failure.with_help("export fewer credentials at a time, by their names or with --tag")
+    } else {
+        failure
+    }
 }

@@ -48,6 +48,9 @@ impl Source {
         match bytes {
             Some(bytes) if is_bundle => Ok(Self::Bundle(bytes)),
             Some(bytes) => text(path, bytes).map(Self::Text),
+            None if is_bundle => {
+                Err(too_long(path, max).with_help("have it exported in parts, by names or with --tag"))
+            }
             None => Err(too_long(path, max)),
         }
     }
