@@ -210,7 +210,7 @@ fn killed_rewraps_lose_nothing_and_an_old_key_goes_only_when_unused() {
     let begun = Instant::now();
     place.json(&["key", "rewrap"]);
     // To start, and to find that there is nothing to do.
-    let idle = begun.elapsed();
+    let mut start = begun.elapsed();
     place.run(&["key", "rotate"]);
     std::thread::sleep(Duration::from_secs(wait));
     let old: BTreeSet<u64> = place.key_use().in_state("decrypt_only").into_iter().collect();
@@ -221,7 +221,7 @@ fn killed_rewraps_lose_nothing_and_an_old_key_goes_only_when_unused() {
     let mut destroyed = BTreeSet::new();
     let mut found = check(&place, &mut destroyed);
     let mut counts = Counts::default();
-    let mut rotation = idle;
+    let mut rotation = start;
     let mut reader = Peer::start(&place.path(), place.records, Role::Reader);
     reader.go();
     while counts.rewraps + counts.rotations < kills {
@@ -245,13 +245,15 @@ fn killed_rewraps_lose_nothing_and_an_old_key_goes_only_when_unused() {
             0 => random.share() * 1.3,
             parts => random.share() * 2.0 * undone / parts as f64,
         };
-        let patience = idle.mul_f64(1.0 - undone * 0.7) + whole.mul_f64(work);
+        let patience = start.mul_f64(1.0 - undone * 0.7) + whole.mul_f64(work);
         let end = kill(&place, &["key", "rewrap", "--destroy-unused"], patience);
         counts.rewraps += usize::from(end.killed);
         found = check(&place, &mut destroyed);
         counts.part_done += usize::from(end.killed && (1..left).contains(&found.outdated()));
         counts.completed += usize::from(found.outdated() == 0);
         assert!(found.outdated() <= left);
+        // A busy machine starts a process later than it did.
+        start = start.mul_f64(if found.outdated() == left { 1.1 } else { 0.95 });
         if let Some(report) = end.report {
             assert_eq!((&report["failed"], found.outdated()), (&0.into(), 0));
         }
