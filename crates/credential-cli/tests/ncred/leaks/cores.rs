@@ -6,12 +6,12 @@ use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nebula_credential_testkit::{LeakHunter, skip};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Home, searched, text};
+use super::{Home, searched, text, until};
 
 /// Longer than what a pipe takes at once.
 const LONG: usize = 200_000;
@@ -79,14 +79,6 @@ impl<'a> Cores<'a> {
             std::fs::remove_file(path).unwrap();
         }
         (status, cores)
-    }
-}
-
-fn until(condition: impl Fn() -> bool, what: &str) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what} does not come");
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod cores;
 mod files;
+mod memory;
 mod outputs;
 mod processes;
 mod screens;
@@ -11,6 +12,7 @@ use std::cell::RefCell;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use nebula_credential_testkit::{Canary, LeakHunter, skip};
 use serde_json::json;
@@ -91,6 +93,12 @@ impl Home {
 
     fn editor(&self) -> PathBuf {
         self.place.path("editor")
+    }
+
+    /// An editor that says nothing.
+    fn quiet_editor(&self) {
+        let script = "#!/bin/sh\nsed -i s/octocat/hubot/ \"$1\"\n";
+        std::fs::write(self.editor(), script).unwrap();
     }
 
     /// `program` in this home.
@@ -222,6 +230,17 @@ impl Home {
 fn searched(count: usize, places: &str) {
     assert!(count > 0, "no {places} were searched");
     println!("searched {count} {places}");
+}
+
+/// Longest wait for a process to come to where it is looked at.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn until(mut condition: impl FnMut() -> bool, what: &str) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn is_there(program: &str) -> bool {

@@ -4,14 +4,10 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use nebula_credential_testkit::Canary;
 
-use super::{Home, Step, searched};
-
-/// Longest wait for a process to come to where it is looked at.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{Home, Step, searched, until};
 
 /// Every argument and every variable that some process had, and which process.
 #[derive(Default)]
@@ -46,11 +42,7 @@ impl Watch {
     }
 
     fn until(&mut self, wanted: impl Fn(u32, &[u8]) -> bool) {
-        let start = Instant::now();
-        while !self.sweep(&wanted) {
-            assert!(start.elapsed() < PATIENCE, "the process does not come");
-            thread::yield_now();
-        }
+        until(|| self.sweep(&wanted), "the process");
     }
 }
 
@@ -59,7 +51,7 @@ fn place(name: &str, id: u32) -> String {
 }
 
 /// A pipe that is full: whoever writes to it waits.
-fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+pub(super) fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     let (reader, mut writer) = std::io::pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
