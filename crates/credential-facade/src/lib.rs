@@ -3,6 +3,9 @@
 // The derive macros name this crate by its own path.
 extern crate self as nebula_credential;
 
+#[cfg(feature = "cache")]
+#[doc(inline)]
+pub use nebula_credential_cache as cache;
 #[doc(inline)]
 pub use nebula_credential_core::*;
 #[cfg(feature = "crypto")]
@@ -17,6 +20,12 @@ pub use nebula_credential_manager::{
 #[cfg(feature = "local")]
 #[doc(inline)]
 pub use nebula_credential_provider_local::LocalStorage;
+#[cfg(feature = "resilience")]
+#[doc(inline)]
+pub use nebula_credential_resilience as resilience;
+#[cfg(feature = "telemetry")]
+#[doc(inline)]
+pub use nebula_credential_telemetry as telemetry;
 #[cfg(feature = "types")]
 #[doc(inline)]
 pub use nebula_credential_types as types;
@@ -30,13 +39,17 @@ pub mod prelude {
     #[cfg(feature = "derive")]
     pub use nebula_credential_core::Redact;
     pub use nebula_credential_core::{
-        AnyCredential, Credential, CredentialError, CredentialState, CredentialValue, ExposeSecret,
-        SecretString, Tags, Version,
+        AnyCredential, Credential, CredentialError, CredentialProvider, CredentialState, CredentialValue,
+        ExposeSecret, SecretString, Tags, Version,
     };
     pub use serde::{Deserialize, Serialize};
 
     #[cfg(feature = "local")]
     pub use crate::LocalStorage;
+    #[cfg(feature = "cache")]
+    pub use crate::cache::{CachedCredentialProvider, CredentialHandle};
+    #[cfg(feature = "resilience")]
+    pub use crate::resilience::{CircuitBreakerCredentialProvider, CredentialChain};
     #[cfg(feature = "types")]
     pub use crate::types::*;
     #[cfg(feature = "manager")]

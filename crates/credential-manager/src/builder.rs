@@ -1,12 +1,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+#[cfg(feature = "cache")]
+use std::time::Duration;
 
+#[cfg(feature = "cache")]
+use nebula_credential_cache::{CacheBuilder, CacheLayer};
+#[cfg(feature = "telemetry")]
+use nebula_credential_core::MetricsEmitter;
 use nebula_credential_core::{
     Clock, CredentialError, CredentialRef, Get, Op, OpContext, Principal, Request, Response, Scope, Sealed,
     SecretStore, Selector, StoreHandle, SystemClock, TenantId, Version, limits,
 };
 use nebula_credential_crypto::KeyRingFile;
-use tokio::sync::OnceCell;
+#[cfg(feature = "resilience")]
+use nebula_credential_resilience::Resilience;
+use tokio::sync::{OnceCell, watch};
 use tower::ServiceExt as _;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -114,6 +122,35 @@ impl Builder {
         self
     }
 
+    /// Keeps values in memory for that long, sealed: at most 15 minutes. A value that is changed through this manager, or
+    /// by another process on the same local store, is not served from memory any more.
+    #[cfg(feature = "cache")]
+    pub fn cache_ttl(self, ttl: Duration) -> Self {
+        let cache = self.layers.cache.clone().unwrap_or_default();
+        self.cache(cache.ttl(ttl))
+    }
+
+    /// Keeps values in memory as `cache` says, which is given the store's change counters.
+    #[cfg(feature = "cache")]
+    pub fn cache(mut self, cache: CacheBuilder) -> Self {
+        self.layers.cache = Some(cache);
+        self
+    }
+
+    /// Retries, circuit breaker, timeouts and limits between the sealing layer and the store.
+    #[cfg(feature = "resilience")]
+    pub fn resilience(mut self, resilience: Resilience) -> Self {
+        self.layers.resilience = Some(resilience);
+        self
+    }
+
+    /// Opens a span for each operation, and emits the measurements of the stack to `metrics`.
+    #[cfg(feature = "telemetry")]
+    pub fn metrics(mut self, metrics: impl MetricsEmitter) -> Self {
+        self.layers.metrics = Some(Arc::new(metrics));
+        self
+    }
+
     /// What time it is.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -165,6 +202,7 @@ impl Builder {
             keep_versions: self.keep_versions,
             secret_limit: self.secret_limit,
             opened: OnceCell::new(),
+            changed: watch::Sender::new(0),
         };
         CredentialManager::from_parts(inner, self.tenant, self.scope, self.principal)
     }
@@ -174,6 +212,8 @@ impl Builder {
 pub(crate) struct Inner {
     source: Source,
     opened: OnceCell<Opened>,
+    /// Moves with every change made through the manager or a clone of it.
+    pub(crate) changed: watch::Sender<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keep_versions: u32,
     pub(crate) secret_limit: usize,
@@ -189,6 +229,8 @@ struct Source {
 
 pub(crate) struct Opened {
     pub(crate) stack: PlainService,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Option<CacheLayer>,
     pub(crate) store: StoreHandle,
     lock: Arc<Lock>,
 }
@@ -210,6 +252,12 @@ impl Inner {
         }
     }
 
+    /// What is open, if anything was asked for yet.
+    #[cfg(feature = "cache")]
+    pub(crate) fn opened_already(&self) -> Option<&Opened> {
+        self.opened.get()
+    }
+
     fn open(&self) -> Result<Opened, CredentialError> {
         let store = match &self.source.store {
             Some(store) => store.clone(),
@@ -228,8 +276,11 @@ impl Inner {
             ring: OnceCell::new(),
         });
         let encrypt = UnlockLayer(Arc::clone(&lock));
+        let stack = self.source.layers.compose(store.clone(), &encrypt)?;
         Ok(Opened {
-            stack: self.source.layers.compose(store.clone(), &encrypt),
+            stack: stack.service,
+            #[cfg(feature = "cache")]
+            cache: stack.cache,
             store,
             lock,
         })

@@ -5,6 +5,8 @@ mod builder;
 mod bundle;
 mod change;
 mod context;
+#[cfg(feature = "cache")]
+mod handle;
 mod keys;
 mod maintenance;
 mod manager;

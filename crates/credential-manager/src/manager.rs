@@ -7,6 +7,7 @@ use nebula_credential_core::{
     RecordHead, Request, Response, Scope, Selector, TenantId,
 };
 use tower::ServiceExt as _;
+use tower_service::Service as _;
 
 use crate::builder::Inner;
 use crate::{Builder, CredentialContext};
@@ -103,14 +104,20 @@ impl CredentialManager {
     }
 
     pub(crate) async fn call(&self, op: Op<Plaintext>) -> Result<Response<Plaintext>, CredentialError> {
-        let stack = self.inner.opened().await?.stack.clone();
+        let mut stack = self.inner.opened().await?.stack.clone();
         let name = op.name();
-        let answer = stack
-            .oneshot(Request {
-                ctx: self.op_context(),
-                op,
-            })
-            .await;
+        let changes = op.changes();
+        let ctx = self.op_context();
+        // What `oneshot` does, without carrying the request along while the stack is not ready.
+        let answer = match stack.ready().await {
+            Ok(stack) => stack.call(Request { ctx, op }).await,
+            Err(error) => Err(error),
+        };
+        if answer.is_ok() && changes {
+            self.inner
+                .changed
+                .send_modify(|number| *number = number.wrapping_add(1));
+        }
         if let Err(error) = &answer {
             tracing::debug!(
                 operation = name,

@@ -30,6 +30,15 @@ impl CredentialManager {
     }
 
     async fn read<C: Credential>(&self, name: &str, version: Selector) -> Result<C, CredentialError> {
+        self.read_version(name, version).await.map(|(_, value)| value)
+    }
+
+    /// The value, and which version it is.
+    pub(crate) async fn read_version<C: Credential>(
+        &self,
+        name: &str,
+        version: Selector,
+    ) -> Result<(Version, C), CredentialError> {
         let Record { head, payload } = self.fetch(self.id(name)?, version).await?;
         let stored = &head.version;
         if *stored.credential_type != *C::credential_type() {
@@ -53,7 +62,8 @@ impl CredentialManager {
                 head.id.name()
             )));
         }
-        decode_credential(&payload, stored.schema_version)
+        let value = decode_credential(&payload, stored.schema_version)?;
+        Ok((stored.version, value))
     }
 
     pub(crate) async fn fetch(

@@ -2,8 +2,18 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "cache")]
+use nebula_credential_cache::{CacheBuilder, CacheLayer};
+#[cfg(feature = "telemetry")]
+use nebula_credential_core::MetricsEmitter;
 use nebula_credential_core::{CredentialError, Plaintext, Request, Response, Sealed, StoreHandle};
+#[cfg(feature = "resilience")]
+use nebula_credential_resilience::Resilience;
+#[cfg(feature = "telemetry")]
+use nebula_credential_telemetry::TelemetryLayer;
 use tower::util::BoxCloneSyncService;
+#[cfg(any(feature = "cache", feature = "telemetry"))]
+use tower::util::option_layer;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -17,11 +27,25 @@ pub type SealedService = BoxCloneSyncService<Request<Sealed>, Response<Sealed>, 
 
 type Wrap<S> = Arc<dyn Fn(S) -> S + Send + Sync>;
 
-/// Layers of the program's own, the innermost first.
+/// What lies between a manager and its store, but for the sealing layer.
 #[derive(Clone, Default)]
 pub(crate) struct Layers {
+    #[cfg(feature = "telemetry")]
+    pub(crate) metrics: Option<Arc<dyn MetricsEmitter>>,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Option<CacheBuilder>,
+    #[cfg(feature = "resilience")]
+    pub(crate) resilience: Option<Resilience>,
+    /// Of the program's own, the innermost first; likewise below.
     plain: Vec<Wrap<PlainService>>,
     sealed: Vec<Wrap<SealedService>>,
+}
+
+/// The layers, put together.
+pub(crate) struct Stack {
+    pub(crate) service: PlainService,
+    #[cfg(feature = "cache")]
+    pub(crate) cache: Option<CacheLayer>,
 }
 
 impl Layers {
@@ -55,20 +79,107 @@ impl Layers {
         }));
     }
 
-    /// The stack, from the inside out: store, the program's layers on sealed requests, the sealing layer, the
-    /// program's layers on plain requests. Boxed where types would otherwise pile up.
-    pub(crate) fn compose(&self, store: StoreHandle, encrypt: &UnlockLayer) -> PlainService {
-        if self.sealed.is_empty() {
-            return self.above(BoxCloneSyncService::new(encrypt.layer(store)));
-        }
-        let below = self
-            .sealed
-            .iter()
-            .fold(BoxCloneSyncService::new(store), |inner, wrap| wrap(inner));
-        self.above(BoxCloneSyncService::new(encrypt.layer(below)))
+    /// The stack, from the inside out. Each stands where it does for a reason:
+    ///
+    /// * the program's own layers on sealed requests, next to the store: they count as part of it;
+    /// * resilience, which asks the store again, or not at all; it must see errors, and needs no secrets;
+    /// * the sealing layer;
+    /// * the cache, above it, so that a hit opens no envelope; it keeps values sealed under a key of its own;
+    /// * the program's own layers on plain requests, which see hits;
+    /// * telemetry, which sees how everything ended.
+    ///
+    /// Types are erased once, at the end, and where the program's own layers stand.
+    pub(crate) fn compose(
+        &self,
+        store: StoreHandle,
+        encrypt: &UnlockLayer,
+    ) -> Result<Stack, CredentialError> {
+        #[cfg(feature = "cache")]
+        let cache = self.cache_over(&store)?;
+        let below = self.below(store);
+        let service = match below {
+            Below::Store(store) => {
+                let sealing = encrypt.layer(store);
+                #[cfg(feature = "cache")]
+                let sealing = option_layer(cache.clone()).layer(sealing);
+                self.above(sealing)
+            }
+            Below::Layers(layers) => {
+                let sealing = encrypt.layer(layers);
+                #[cfg(feature = "cache")]
+                let sealing = option_layer(cache.clone()).layer(sealing);
+                self.above(sealing)
+            }
+        };
+        Ok(Stack {
+            service,
+            #[cfg(feature = "cache")]
+            cache,
+        })
     }
 
-    fn above(&self, inner: PlainService) -> PlainService {
-        self.plain.iter().fold(inner, |inner, wrap| wrap(inner))
+    #[cfg(feature = "cache")]
+    fn cache_over(&self, store: &StoreHandle) -> Result<Option<CacheLayer>, CredentialError> {
+        let Some(cache) = self.cache.clone() else {
+            return Ok(None);
+        };
+        let cache = cache.changes(store.changes());
+        #[cfg(feature = "telemetry")]
+        let cache = match &self.metrics {
+            Some(metrics) => cache.metrics(Arc::clone(metrics)),
+            None => cache,
+        };
+        cache.build().map(Some)
     }
+
+    fn below(&self, store: StoreHandle) -> Below {
+        let own = self.sealed.iter();
+        #[cfg(feature = "resilience")]
+        if let Some(resilience) = &self.resilience {
+            let inner = own.fold(BoxCloneSyncService::new(store), |inner, wrap| wrap(inner));
+            return Below::Layers(resilience.layer(inner));
+        }
+        if self.sealed.is_empty() {
+            return Below::Store(store);
+        }
+        Below::Layers(own.fold(BoxCloneSyncService::new(store), |inner, wrap| wrap(inner)))
+    }
+
+    fn above<S>(&self, inner: S) -> PlainService
+    where
+        S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        if self.plain.is_empty() {
+            return self.outermost(inner);
+        }
+        let own = self.plain.iter();
+        self.outermost(own.fold(BoxCloneSyncService::new(inner), |inner, wrap| wrap(inner)))
+    }
+
+    fn outermost<S>(&self, inner: S) -> PlainService
+    where
+        S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        #[cfg(feature = "telemetry")]
+        let inner = option_layer(self.metrics.clone().map(TelemetryLayer::new)).layer(inner);
+        BoxCloneSyncService::new(inner)
+    }
+}
+
+/// What lies below the sealing layer.
+enum Below {
+    /// The store alone.
+    Store(StoreHandle),
+    /// The store behind layers.
+    Layers(SealedService),
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nebula_credential_core::{
-    Capability, CredentialError, CredentialRef, Delete, Get, List, Op, OpContext, Page, Put, Record,
-    RecordHead, Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Selector,
+    Capability, ChangeCounters, CredentialError, CredentialRef, Delete, Get, List, Op, OpContext, Page, Put,
+    Record, RecordHead, Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Selector,
     StoreHandle, Update, VersionHead,
 };
 use tokio::sync::Semaphore;
@@ -365,6 +365,10 @@ impl SecretStore for FaultStore {
 
     fn home(&self) -> Option<PathBuf> {
         self.inner.home()
+    }
+
+    fn changes(&self) -> Option<Arc<dyn ChangeCounters>> {
+        self.inner.changes()
     }
 
     async fn get(&self, ctx: &OpContext, op: Get) -> Answer<Record<Sealed>> {

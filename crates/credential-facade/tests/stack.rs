@@ -1,0 +1,219 @@
+//! The laws of the order of the layers, through the manager.
+
+#![cfg(all(feature = "cache", feature = "resilience", feature = "telemetry"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use nebula_credential::cache::ChangeKind;
+use nebula_credential::prelude::*;
+use nebula_credential::resilience::{BreakerConfig, Resilience, RetryConfig};
+use nebula_credential::{Builder, Labels, MetricsEmitter, NoMetrics, StoreHandle, SystemClock};
+use nebula_credential_testkit::{Fault, FaultStore};
+use tempfile::TempDir;
+
+#[derive(Credential)]
+struct Note {
+    #[secret]
+    text: String,
+}
+
+fn note(text: &str) -> Note {
+    Note { text: text.into() }
+}
+
+async fn text(manager: &CredentialManager) -> String {
+    manager.get::<Note>("n").await.unwrap().text.clone()
+}
+
+struct Place {
+    directory: TempDir,
+    faults: FaultStore,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let store = LocalStorage::new(directory.path().join("secrets"));
+        let faults = FaultStore::new(StoreHandle::new(store));
+        Self { directory, faults }
+    }
+
+    /// A manager of a process that has the store open through the scripted faults.
+    fn ours(&self) -> Builder {
+        self.builder(self.faults.handle())
+    }
+
+    /// One of another process, as far as the store can tell: nothing is shared but the files.
+    fn theirs(&self) -> Builder {
+        let store = LocalStorage::new(self.directory.path().join("secrets"));
+        self.builder(StoreHandle::new(store))
+    }
+
+    fn builder(&self, store: StoreHandle) -> Builder {
+        CredentialManager::builder()
+            .storage_handle(store)
+            .keys(Keys::key_file(self.directory.path().join("config/key")))
+    }
+
+    fn gets(&self) -> usize {
+        self.faults.count("get")
+    }
+}
+
+const TTL: Duration = Duration::from_secs(300);
+
+#[tokio::test]
+async fn a_value_is_read_once_and_then_served_from_memory() {
+    let place = Place::new();
+    let manager = place.ours().cache_ttl(TTL).build();
+    manager.store("n", note("one")).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(text(&manager).await, "one");
+    }
+    assert_eq!(place.gets(), 1);
+    let stats = manager.cache_stats().unwrap();
+    assert_eq!((stats.hits, stats.misses, stats.entries), (9, 1, 1));
+}
+
+#[tokio::test]
+async fn ten_thousand_readers_of_a_cold_value_cost_one_read() {
+    let place = Place::new();
+    let manager = place.ours().cache_ttl(TTL).build();
+    manager.store("n", note("one")).await.unwrap();
+    place.faults.once("get", Fault::Delay(Duration::from_millis(20)));
+    let readers: Vec<_> = (0..10_000)
+        .map(|_| {
+            let manager = manager.clone();
+            tokio::spawn(async move { text(&manager).await })
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap(), "one");
+    }
+    assert_eq!(place.gets(), 1);
+}
+
+#[tokio::test]
+async fn a_write_is_seen_by_every_read_after_its_acknowledgement() {
+    let place = Place::new();
+    let (ours, theirs) = (place.ours().cache_ttl(TTL).build(), place.theirs().build());
+    ours.store("n", note("0")).await.unwrap();
+    for round in 1..=50 {
+        let writer = if round % 2 == 0 { &ours } else { &theirs };
+        writer.rotate("n", note(&round.to_string())).await.unwrap();
+        assert_eq!(text(&ours).await, round.to_string());
+        assert_eq!(text(&ours).await, round.to_string());
+    }
+    theirs.delete("n").await.unwrap();
+    assert!(ours.get::<Note>("n").await.unwrap_err().is_not_found());
+    theirs.restore("n").await.unwrap();
+    assert_eq!(text(&ours).await, "50");
+}
+
+#[tokio::test]
+async fn a_value_that_was_refused_elsewhere_is_read_again() {
+    let place = Place::new();
+    let manager = place.ours().cache_ttl(TTL).build();
+    manager.store("n", note("one")).await.unwrap();
+    text(&manager).await;
+    manager.rejected("n", Version::FIRST).unwrap();
+    text(&manager).await;
+    assert_eq!(place.gets(), 2);
+}
+
+#[tokio::test]
+async fn a_handle_follows_rotations_by_whomever_and_ends_with_the_credential() {
+    let place = Place::new();
+    let (ours, theirs) = (place.ours().cache_ttl(TTL).build(), place.theirs().build());
+    ours.store("n", note("0")).await.unwrap();
+    let handle: CredentialHandle<Note> = ours.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    assert_eq!(handle.with(|note| note.text.clone()).unwrap(), "0");
+    for (writer, value) in [(&ours, "1"), (&theirs, "2")] {
+        writer.rotate("n", note(value)).await.unwrap();
+        let change = changes.next().await.unwrap();
+        assert_eq!(change.kind, ChangeKind::Rotated);
+        let now = handle.load().unwrap();
+        assert_eq!((now.text.as_str(), now.version()), (value, change.version));
+    }
+    theirs.delete("n").await.unwrap();
+    assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Revoked);
+    assert!(handle.load().is_err());
+    assert!(changes.next().await.is_none(), "nothing drives it any more");
+}
+
+#[test]
+fn a_handle_without_a_runtime_is_refused() {
+    let place = Place::new();
+    let manager = place.ours().build();
+    let mut asked = Box::pin(manager.handle::<Note>("n"));
+    let waker = std::task::Waker::noop();
+    let answer = asked.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    let std::task::Poll::Ready(Err(error)) = answer else {
+        unreachable!("it waits for nothing")
+    };
+    assert!(matches!(error, CredentialError::Unsupported(_)), "{error}");
+}
+
+fn impatient() -> Resilience {
+    let breaker = BreakerConfig {
+        failure_threshold: 2,
+        ..BreakerConfig::default()
+    };
+    Resilience::new(breaker, Arc::new(SystemClock), Arc::new(NoMetrics)).retry(RetryConfig {
+        base: Duration::ZERO,
+        ..RetryConfig::default()
+    })
+}
+
+#[tokio::test]
+async fn an_open_breaker_costs_no_attempt_and_does_not_close_the_cache() {
+    let place = Place::new();
+    let resilience = impatient();
+    let manager = place.ours().cache_ttl(TTL).resilience(resilience).build();
+    manager.store("n", note("one")).await.unwrap();
+    manager.store("m", note("two")).await.unwrap();
+    text(&manager).await;
+    place
+        .faults
+        .always("get", Fault::Refuse(CredentialError::unavailable("away")));
+    for name in ["m", "x"] {
+        let error = manager.get::<Note>(name).await.unwrap_err();
+        assert!(matches!(error, CredentialError::Unavailable { .. }), "{error}");
+    }
+    // Two operations of three attempts each, after the first read.
+    assert_eq!(place.gets(), 7);
+    let error = manager.get::<Note>("y").await.unwrap_err();
+    assert!(matches!(error, CredentialError::CircuitBreakerOpen(_)), "{error}");
+    assert_eq!(place.gets(), 7);
+    assert_eq!(text(&manager).await, "one");
+}
+
+#[derive(Clone, Default)]
+struct Sources(Arc<Mutex<Vec<&'static str>>>);
+
+impl MetricsEmitter for Sources {
+    fn increment(&self, name: &'static str, labels: Labels<'_>, _: u64) {
+        if name == nebula_credential::telemetry::names::VALUES {
+            self.0
+                .lock()
+                .unwrap()
+                .extend(labels.iter().map(|(_, value)| *value));
+        }
+    }
+    fn gauge(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+    fn observe(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+}
+
+#[tokio::test]
+async fn telemetry_sees_hits_and_where_they_came_from() {
+    let place = Place::new();
+    let sources = Sources::default();
+    let manager = place.ours().cache_ttl(TTL).metrics(sources.clone()).build();
+    manager.store("n", note("one")).await.unwrap();
+    text(&manager).await;
+    text(&manager).await;
+    assert_eq!(*sources.0.lock().unwrap(), ["store", "cache"]);
+}
