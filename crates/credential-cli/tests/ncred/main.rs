@@ -9,6 +9,7 @@
 )]
 
 mod about;
+mod bundles;
 mod doctor;
 mod edit;
 mod keys;
