@@ -58,11 +58,15 @@ fn nothing_is_written_to_a_file_but_into_the_memory_that_edit_uses() {
     let Some(home) = Home::new(test, Canary::text) else {
         return;
     };
-    let probe = Command::new("strace")
+    let strace = Command::new("strace")
         .args(["-qq", "-o", "/dev/null", "true"])
         .status();
-    if !probe.is_ok_and(|status| status.success()) {
-        return skip(test, "there is no strace, or it may not trace");
+    // It reads no memory of a process that closed itself to its own user.
+    let traces = rustix::process::geteuid().is_root() && strace.is_ok_and(|status| status.success());
+    if !traces {
+        home.drive(|step| answer(home.command(step), &step.stdin).code);
+        check_left(&home, &home.hunter());
+        return skip(test, "only root may trace ncred; just what is left was searched");
     }
     let log = home.place.path("calls");
     let mut lines: Vec<(String, String)> = Vec::new();
