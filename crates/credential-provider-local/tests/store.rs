@@ -397,6 +397,50 @@ fn many_writers_of_one_process_wait_their_turn() {
 }
 
 #[test]
+fn changes_that_wait_together_are_synced_together_and_told_apart() {
+    let (_dir, store) = scratch();
+    put(&store, "first", 1, "x").unwrap();
+    let log = || {
+        std::fs::metadata(store.path().join("store.db-wal"))
+            .unwrap()
+            .len()
+    };
+    let before = log();
+    put(&store, "alone", 1, "x").unwrap();
+    let (alone, before) = (log() - before, log());
+
+    // The thread of the store waits for the lock with the first of them.
+    let lock = std::fs::File::open(store.path().join("writer.lock")).unwrap();
+    lock.lock().unwrap();
+    let ctx = OpContext::default();
+    let mut futures: Vec<_> = (0..40)
+        .map(|n| {
+            // Every tenth is no first version.
+            let number = if n % 10 == 9 { 3 } else { 1 };
+            Box::pin(store.put(&ctx, put_of(&format!("n{n}"), number, "x")))
+        })
+        .collect();
+    let waker = std::task::Waker::noop();
+    for future in &mut futures {
+        let polled = future.as_mut().poll(&mut std::task::Context::from_waker(waker));
+        assert!(polled.is_pending());
+    }
+    lock.unlock().unwrap();
+    for (n, future) in futures.into_iter().enumerate() {
+        match wait(future) {
+            Ok(head) => assert_eq!((n % 10 == 9, head.latest), (false, version(1))),
+            Err(error) => assert!(n % 10 == 9 && error.is_conflict(), "{n}: {error}"),
+        }
+    }
+    assert_eq!(wait(store.generation()).unwrap(), 2 + 36);
+    let together = log() - before;
+    assert!(
+        together < alone * 36 / 3,
+        "{together} bytes of log, and {alone} for one"
+    );
+}
+
+#[test]
 fn many_that_expire_are_listed_in_order_too() {
     let (_dir, store) = scratch();
     let ctx = OpContext::default();
