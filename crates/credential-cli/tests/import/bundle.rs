@@ -3,6 +3,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use nebula_credential::crypto::{Bundle, BundledCredential, KeyFile};
+use nebula_credential::{
+    Clock as _, CredentialName, Phase, Plaintext, Scope, SystemClock, Tags, TenantId, Version, VersionHead,
+};
 use serde_json::json;
 
 use crate::command::{Ran, Store};
@@ -412,4 +416,66 @@ fn a_bundle_goes_through_a_pipe() {
     here.run(&["export", "--out", "x"], "")
         .refused(2, &["--for-key-file", "--for-passphrase-file"]);
     assert!(!Path::new("x").exists());
+}
+
+/// A bundle with one credential of a type that only another program knows, made by that program.
+fn foreign(key: &str, phase: Phase) -> Vec<u8> {
+    let now = SystemClock.now();
+    let mut bundle = Bundle::new(TenantId::default(), Scope::default(), now);
+    let version = VersionHead {
+        version: Version::FIRST,
+        credential_type: "acme.deploy".into(),
+        schema_version: 7,
+        created_at: now,
+        expires_at: None,
+    };
+    bundle
+        .add(BundledCredential {
+            name: CredentialName::new("deploy").unwrap(),
+            version,
+            phase,
+            tags: Tags::new(),
+            payload: Plaintext::new(br#"{"seed":"s3cr3t-one"}"#.to_vec()),
+        })
+        .unwrap();
+    bundle.seal(&KeyFile::open(key).unwrap()).unwrap()
+}
+
+#[test]
+fn a_type_that_is_not_known_here_is_brought_along() {
+    let (here, file, key) = bundle();
+    std::fs::write(&file, foreign(&key, Phase::Active)).unwrap();
+    let options = ["--bundle-key-file", key.as_str()];
+    import(&here, &file, &options).ok().hides(SECRETS);
+    export(&here, &file, &["deploy", "--force", "--for-key-file", &key]).ok();
+    let there = Store::new();
+    import(&there, &file, &options).ok().says(&["created 1"]);
+    let stored = ("acme.deploy".to_owned(), json!({"seed": "s3cr3t-one"}));
+    assert_eq!(there.get("deploy").unwrap(), stored);
+}
+
+#[test]
+fn what_is_revoked_stays_so_on_both_ways() {
+    let (there, file, key) = bundle();
+    let options = ["--bundle-key-file", key.as_str()];
+    std::fs::write(&file, foreign(&key, Phase::Revoked)).unwrap();
+    import(&there, &file, &options).ok();
+    let known = |store: &Store| store.run(&["get", "deploy", "--json"], "").ok().json()["phase"].clone();
+    assert_eq!(known(&there), "revoked");
+    // No bundle brings it back, and it is said before anything is written.
+    std::fs::write(&file, foreign(&key, Phase::Active)).unwrap();
+    import(
+        &there,
+        &file,
+        &[&options[..], &["--on-conflict", "replace"]].concat(),
+    )
+    .refused(
+        7,
+        &["nothing was written: deploy is there already and revoked for good"],
+    );
+    assert_eq!(known(&there), "revoked");
+    export(&there, &file, &["deploy", "--force", "--for-key-file", &key]).ok();
+    let elsewhere = Store::new();
+    import(&elsewhere, &file, &options).ok();
+    assert_eq!(known(&elsewhere), "revoked");
 }
