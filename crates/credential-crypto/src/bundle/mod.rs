@@ -95,9 +95,9 @@ impl Bundle {
     /// Puts a credential in. What order they are added in does not matter.
     ///
     /// # Errors
-    /// [`CredentialError::AlreadyExists`] for a name that is in it; [`CredentialError::LimitExceeded`] for more than
-    /// 65,536 credentials, a value beyond [`SECRET_BYTES_MAX`](limits::SECRET_BYTES_MAX) or a type name beyond 255 bytes;
-    /// [`CredentialError::Validation`] for a type name with control characters or a time outside the years 1 to 9999.
+    /// [`CredentialError::LimitExceeded`] for more than 65,536 credentials, a value beyond
+    /// [`SECRET_BYTES_MAX`](limits::SECRET_BYTES_MAX) or a type name beyond 255 bytes; [`CredentialError::Validation`] for
+    /// a name that is in it, a type name with control characters or a time outside the years 1 to 9999.
     pub fn add(&mut self, mut credential: BundledCredential) -> Result<(), CredentialError> {
         if self.credentials.len() >= CREDENTIALS_MAX {
             return Err(CredentialError::limit(
@@ -113,8 +113,8 @@ impl Bundle {
             .credentials
             .binary_search_by(|known| known.name.cmp(&credential.name));
         match place {
-            Ok(_) => Err(CredentialError::already_exists(format!(
-                "{} in this bundle",
+            Ok(_) => Err(CredentialError::validation(format!(
+                "{} is in the bundle already; add it once",
                 credential.name
             ))),
             Err(place) => {

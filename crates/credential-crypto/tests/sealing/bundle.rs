@@ -337,7 +337,7 @@ fn limits_are_told_before_anything_is_sealed() {
     assert_eq!(refused(&mut bundle, long), ErrorKind::LimitExceeded);
     assert_eq!(
         refused(&mut bundle, credential("long", b"again")),
-        ErrorKind::Conflict
+        ErrorKind::InvalidInput
     );
     let mut kind = credential("kind", b"");
     kind.version.credential_type = "\u{1b}[2J".into();
