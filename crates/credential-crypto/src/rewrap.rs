@@ -329,10 +329,20 @@ async fn call(
     store.call(Request { ctx, op }).await
 }
 
-/// Runs all of `futures` at once; their outcomes, in their order.
+/// Starts `futures` one by one, each as far as it goes without waiting, and lets other tasks run in between; then waits
+/// for all of them. Their outcomes, in their order.
 async fn together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    let mut started = 0;
     poll_fn(|cx| {
+        if let Some((future, outcome)) = running.get_mut(started) {
+            started += 1;
+            if let Poll::Ready(done) = future.as_mut().poll(cx) {
+                *outcome = Some(done);
+            }
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let mut left = false;
         for (future, outcome) in running.iter_mut().filter(|(_, outcome)| outcome.is_none()) {
             match future.as_mut().poll(cx) {

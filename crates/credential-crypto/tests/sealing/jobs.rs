@@ -1,8 +1,8 @@
 //! Rewrapping and re-encryption of a whole store.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use nebula_credential_core::{
     Clock, CredentialError, Delete, DeleteMode, ErrorKind, Op, OpContext, Precondition, Principal, Restore,
@@ -386,4 +386,34 @@ async fn writers_go_on_beside_a_job() {
     rows.extend(written);
     rewrap(&store, &ring).await;
     assert_eq!(check_all(&store, &ring, &rows).len(), 1);
+}
+
+#[tokio::test]
+async fn other_tasks_run_between_the_steps_of_a_job() {
+    let store = MemoryStore::default();
+    let ring = ring(Suite::default());
+    filled(&store, &ring, 30).await;
+    change(&ring, |draft| draft.rotate(time(1))).unwrap();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    store.before_rewrite({
+        let (turns, seen) = (Arc::clone(&turns), Arc::clone(&seen));
+        move |_, _| {
+            seen.lock().unwrap().insert(turns.load(Ordering::Relaxed));
+            Ok(())
+        }
+    });
+    let other = async {
+        loop {
+            turns.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    };
+    let report = tokio::select! {
+        biased;
+        () = other => None,
+        report = rewrap(&store, &ring) => Some(report),
+    };
+    assert_eq!(report.unwrap().rewritten, 90);
+    assert_eq!(seen.lock().unwrap().len(), 90);
 }
