@@ -22,9 +22,12 @@ fn check(what: &str, text: &str) -> Result<(), CredentialError> {
     }
     let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
-    let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-/".contains(b);
-    let lawful = edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner);
-    if lawful && !text.contains("..") && !text.contains("//") {
+    let mut before = b' ';
+    let inner = |&b: &u8| {
+        let doubled = b == std::mem::replace(&mut before, b) && matches!(b, b'.' | b'/');
+        matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/') && !doubled
+    };
+    if edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner) {
         return Ok(());
     }
     Err(CredentialError::invalid_name(format!("{what} {text:?}: {RULE}")))

@@ -183,6 +183,7 @@ impl<T: SecretField> Drop for Guarded<T> {
 pub(crate) mod text {
     //! JSON strings, decoded without a copy that nobody wipes: serde_json unescapes into a buffer of its own.
 
+    use memchr::memchr;
     use serde::de::Error;
     use serde_json::value::RawValue;
     use zeroize::Zeroizing;
@@ -202,9 +203,9 @@ pub(crate) mod text {
         let mut out = Zeroizing::new(String::with_capacity(body.len()));
         let mut rest = body;
         // Most secrets have no escape: they are one copy.
-        while let Some((plain, escape)) = rest.split_once('\\') {
-            out.push_str(plain);
-            let mut chars = escape.chars();
+        while let Some(at) = memchr(b'\\', rest.as_bytes()) {
+            out.push_str(rest.get(..at)?);
+            let mut chars = rest.get(at + 1..)?.chars();
             out.push(escaped(&mut chars)?);
             rest = chars.as_str();
         }

@@ -1,7 +1,7 @@
 //! Stores: what an author implements, and what everyone else holds.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -134,30 +134,25 @@ impl<S: SecretStore> DynStore for S {
         self.changes()
     }
 
-    fn call_dyn(self: Arc<Self>, request: Request<Sealed>) -> BoxFuture<'static, Answer> {
-        let Request { ctx, op } = request;
-        Box::pin(async move {
-            ctx.check_deadline()?;
-            self.capability().check(&op)?;
-            Ok(match op {
-                Op::Get(op) => Response::Record(self.get(&ctx, op).await?),
-                Op::Head(op) => Response::Head(self.head(&ctx, op).await?),
-                Op::Put(op) => Response::Head(self.put(&ctx, op).await?),
-                Op::Rewrite(op) => {
-                    self.rewrite(&ctx, op).await?;
-                    Response::Done
-                }
-                Op::Update(op) => Response::Head(self.update(&ctx, op).await?),
-                Op::Delete(op) => {
-                    self.delete(&ctx, op).await?;
-                    Response::Done
-                }
-                Op::Restore(op) => Response::Head(self.restore(&ctx, op).await?),
-                Op::List(op) => Response::Page(self.list(&ctx, op).await?),
-                Op::Versions(id) => Response::Versions(self.versions(&ctx, id).await?),
-                Op::Scan(op) => Response::Scanned(self.scan(&ctx, op).await?),
-            })
-        })
+    /// A future for each operation: one for all would be as large as the largest, and a read pay for a write.
+    fn call_dyn(self: Arc<Self>, Request { ctx, op }: Request<Sealed>) -> BoxFuture<'static, Answer> {
+        if let Err(error) = ctx.check_deadline().and_then(|()| self.capability().check(&op)) {
+            return Box::pin(ready(Err(error)));
+        }
+        match op {
+            Op::Get(op) => Box::pin(async move { self.get(&ctx, op).await.map(Response::Record) }),
+            Op::Head(op) => Box::pin(async move { self.head(&ctx, op).await.map(Response::Head) }),
+            Op::Put(op) => Box::pin(async move { self.put(&ctx, op).await.map(Response::Head) }),
+            Op::Rewrite(op) => {
+                Box::pin(async move { self.rewrite(&ctx, op).await.map(|()| Response::Done) })
+            }
+            Op::Update(op) => Box::pin(async move { self.update(&ctx, op).await.map(Response::Head) }),
+            Op::Delete(op) => Box::pin(async move { self.delete(&ctx, op).await.map(|()| Response::Done) }),
+            Op::Restore(op) => Box::pin(async move { self.restore(&ctx, op).await.map(Response::Head) }),
+            Op::List(op) => Box::pin(async move { self.list(&ctx, op).await.map(Response::Page) }),
+            Op::Versions(id) => Box::pin(async move { self.versions(&ctx, id).await.map(Response::Versions) }),
+            Op::Scan(op) => Box::pin(async move { self.scan(&ctx, op).await.map(Response::Scanned) }),
+        }
     }
 }
 
