@@ -88,7 +88,12 @@ impl Library {
     ) -> Result<()> {
         match self {
             Self::AesGcm => Aes256Gcm::new(key.into())
-                .decrypt_inout_detached(nonce.into(), aad, InOutBuf::from(buffer.as_mut_slice()), tag.into())
+                .decrypt_inout_detached(
+                    nonce.into(),
+                    aad,
+                    InOutBuf::from(buffer.as_mut_slice()),
+                    tag.into(),
+                )
                 .map_err(refused),
             Self::Ring => {
                 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -104,7 +109,12 @@ impl Library {
             Self::AwsLc => {
                 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
                 LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).map_err(refused)?)
-                    .open_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), tag, buffer)
+                    .open_in_place_separate_tag(
+                        Nonce::assume_unique_for_key(*nonce),
+                        Aad::from(aad),
+                        tag,
+                        buffer,
+                    )
                     .map(|_| ())
                     .map_err(refused)
             }
