@@ -2,13 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nebula_credential::{SecretString, limits};
 use rustix::event::{PollFd, PollFlags};
+use rustix::fs::OFlags;
 use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios};
 use signal_hook::consts::{SIGCONT, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use zeroize::Zeroizing;
@@ -33,13 +33,16 @@ pub(crate) fn leave_signals() {
 /// whatever opening `/dev/tty` gives where there is no terminal.
 pub(crate) fn secret(question: &str) -> io::Result<SecretString> {
     let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    // Ctrl-Z and its like take away the keys before them: what was there to read may be gone, and must not be waited for.
+    let keys = File::open("/dev/tty")?;
+    rustix::fs::fcntl_setfl(&keys, OFlags::NONBLOCK)?;
     let heard = Heard::listen()?;
     loop {
         heard.forget();
         let answer = {
             let hidden = Hidden::new(&terminal)?;
             (&terminal).write_all(question.as_bytes())?;
-            let answer = hidden.line(heard);
+            let answer = hidden.line(&keys, heard);
             if !matches!(answer, Ok(Some(_))) {
                 // What was typed ahead must not become a command of the shell.
                 rustix::termios::tcflush(&terminal, QueueSelector::IFlush)?;
@@ -78,6 +81,20 @@ impl Heard {
             pipes.push((signal, reader));
         }
         Ok(HEARD.get_or_init(|| Self(pipes)))
+    }
+
+    /// Waits for a key; false if a signal came.
+    fn is_silent_until(&self, keys: &File) -> io::Result<bool> {
+        let mut waited = vec![PollFd::new(keys, PollFlags::IN)];
+        waited.extend(self.0.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
+        loop {
+            match rustix::event::poll(&mut waited, None) {
+                Ok(_) => break,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(flaw) => return Err(flaw.into()),
+            }
+        }
+        Ok(waited.iter().skip(1).all(|pipe| pipe.revents().is_empty()))
     }
 
     /// Which signals were heard since this was last called.
@@ -132,19 +149,20 @@ impl<'a> Hidden<'a> {
     }
 
     /// What is typed up to the end of the line; `None` if a signal comes first.
-    fn line(&self, heard: &Heard) -> io::Result<Option<SecretString>> {
+    fn line(&self, mut keys: &File, heard: &Heard) -> io::Result<Option<SecretString>> {
         let mut typed = Typed::default();
         // One at a time: what follows the line is for whoever reads next.
         let mut key = Zeroizing::new([0; 1]);
         loop {
-            if !self.wait(heard)? {
+            if !heard.is_silent_until(keys)? {
                 return Ok(None);
             }
-            let mut terminal = self.terminal;
-            match terminal.read(key.as_mut_slice()) {
+            match keys.read(key.as_mut_slice()) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
-                Err(flaw) if flaw.kind() == ErrorKind::Interrupted => continue,
+                Err(flaw) if matches!(flaw.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                    continue;
+                }
                 Err(flaw) => return Err(flaw),
             }
             let [byte] = *key;
@@ -152,20 +170,6 @@ impl<'a> Hidden<'a> {
                 return typed.finish().map(Some);
             }
         }
-    }
-
-    /// Waits for a key; false if a signal came.
-    fn wait(&self, heard: &Heard) -> io::Result<bool> {
-        let mut waited = vec![PollFd::from_borrowed_fd(self.terminal.as_fd(), PollFlags::IN)];
-        waited.extend(heard.0.iter().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN)));
-        loop {
-            match rustix::event::poll(&mut waited, None) {
-                Ok(_) => break,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(flaw) => return Err(flaw.into()),
-            }
-        }
-        Ok(waited.iter().skip(1).all(|pipe| pipe.revents().is_empty()))
     }
 }
 
