@@ -138,6 +138,10 @@ pub enum CredentialError {
     /// The answer to a write was lost: it may or may not have been applied. Read before writing again.
     #[error("outcome unknown: {0}; read the credential before writing again")]
     OutcomeUnknown(Message),
+    /// The audit log cannot be written, so what could not be recorded is not done: no value was released. A change that
+    /// was recorded before it was made may have been made.
+    #[error("audit log unavailable: {0}")]
+    AuditUnavailable(Message),
     /// The store, type or key provider cannot do this.
     #[error("not supported: {0}")]
     Unsupported(Message),
@@ -210,6 +214,8 @@ constructors! {
     deadline_exceeded => DeadlineExceeded,
     /// [`OutcomeUnknown`](Self::OutcomeUnknown).
     outcome_unknown => OutcomeUnknown,
+    /// [`AuditUnavailable`](Self::AuditUnavailable).
+    audit_unavailable => AuditUnavailable,
     /// [`Unsupported`](Self::Unsupported).
     unsupported => Unsupported,
     /// [`Internal`](Self::Internal).
@@ -269,6 +275,7 @@ impl CredentialError {
             }
             Self::DeadlineExceeded(_) => ErrorKind::DeadlineExceeded,
             Self::OutcomeUnknown(_) => ErrorKind::OutcomeUnknown,
+            Self::AuditUnavailable(_) => ErrorKind::AuditUnavailable,
         }
     }
 
@@ -361,6 +368,8 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// The answer to a write was lost.
     OutcomeUnknown,
+    /// The audit log cannot be written.
+    AuditUnavailable,
     /// A bug in this library.
     Internal,
 }
@@ -389,6 +398,7 @@ impl ErrorKind {
             Self::Unavailable => "unavailable",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::OutcomeUnknown => "outcome_unknown",
+            Self::AuditUnavailable => "audit_unavailable",
             Self::Internal => "internal",
         }
     }

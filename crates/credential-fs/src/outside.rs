@@ -2,11 +2,12 @@ use std::fs::File;
 use std::path::Path;
 
 use nebula_credential_core::CredentialError;
-use rustix::fs::{CWD, OFlags, fstat};
+use rustix::fs::{AtFlags, CWD, OFlags, fchmod, fstat, openat, statat};
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::check::{self, Rule};
-use crate::error::failed;
+use crate::check::{self, FILE_MODE, Rule};
+use crate::error::{classify, failed};
 use crate::{file, walk};
 
 /// The whole content of a file the user keeps somewhere, such as a key file or a passphrase file,
@@ -32,4 +33,63 @@ pub fn read_private_file(
     let stat = fstat(&fd).map_err(failed("examine", path))?;
     let info = check::file(&stat, path, Rule::Users)?;
     file::read_all(File::from(fd), info.len, max, path).map(Some)
+}
+
+/// Opens a file the user keeps somewhere, such as a log, for reading and for writing at its end; made with mode 0600 if
+/// there is none.
+///
+/// It must be as [`read_private_file`] wants it.
+///
+/// # Errors
+///
+/// [`InsecureStorage`](CredentialError::InsecureStorage) when it is not such a file;
+/// [`Storage`](CredentialError::Storage) when the system refuses.
+pub fn append_private_file(path: impl AsRef<Path>) -> Result<File, CredentialError> {
+    open(path.as_ref(), OFlags::RDWR | OFlags::APPEND)
+}
+
+/// [`append_private_file`] for a file that is written in place.
+///
+/// # Errors
+///
+/// As there.
+pub fn open_private_file(path: impl AsRef<Path>) -> Result<File, CredentialError> {
+    open(path.as_ref(), OFlags::RDWR)
+}
+
+fn open(path: &Path, access: OFlags) -> Result<File, CredentialError> {
+    // Of a FIFO, which is refused below, nobody waits for the other end.
+    let access = access | OFlags::NONBLOCK;
+    let made = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    loop {
+        if let Some(fd) = walk::open_file(CWD, path.as_os_str(), path, access)? {
+            let stat = fstat(&fd).map_err(failed("examine", path))?;
+            check::file(&stat, path, Rule::Users)?;
+            return Ok(File::from(fd));
+        }
+        match openat(CWD, path, made, FILE_MODE) {
+            Ok(fd) => {
+                // The umask may have taken away bits the owner needs.
+                fchmod(&fd, FILE_MODE).map_err(failed("create", path))?;
+                return Ok(File::from(fd));
+            }
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(classify(&errno.into(), "create", path)),
+        }
+    }
+}
+
+/// Whether `file` is still what lies at `path`: it may have been removed, or another put in its place.
+///
+/// # Errors
+///
+/// [`Storage`](CredentialError::Storage) when the system refuses.
+pub fn is_at(file: &File, path: impl AsRef<Path>) -> Result<bool, CredentialError> {
+    let path = path.as_ref();
+    let ours = fstat(file).map_err(failed("examine", path))?;
+    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(classify(&errno.into(), "examine", path)),
+    }
 }

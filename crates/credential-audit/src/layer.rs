@@ -1,0 +1,198 @@
+//! The layer that records what passes.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use nebula_credential_core::{BoxFuture, Clock, CredentialError, Op, Plaintext, Report, Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::event::{Event, EventKind, Stage};
+use crate::logger::AuditLogger;
+
+/// Records every operation: a change before it is made and when it ended, a read before its value is released. It stands
+/// above access control, to record what was denied, and above the cache, to record hits.
+///
+/// What cannot be recorded does not happen, unless the log was told otherwise: then
+/// [`CredentialError::AuditUnavailable`] is the answer.
+#[derive(Debug, Clone)]
+pub struct AuditLayer(AuditLogger);
+
+impl AuditLayer {
+    /// Records in `log`.
+    pub fn new(log: AuditLogger) -> Self {
+        Self(log)
+    }
+}
+
+impl<S> Layer<S> for AuditLayer {
+    type Service = Audit<S>;
+
+    fn layer(&self, inner: S) -> Audit<S> {
+        Audit {
+            log: self.0.clone(),
+            inner,
+        }
+    }
+}
+
+/// The service an [`AuditLayer`] makes.
+#[derive(Debug, Clone)]
+pub struct Audit<S> {
+    log: AuditLogger,
+    inner: S,
+}
+
+impl<S> Service<Request<Plaintext>> for Audit<S>
+where
+    S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Plaintext>;
+    type Error = CredentialError;
+    type Future = BoxFuture<'static, Result<Response<Plaintext>, CredentialError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CredentialError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Plaintext>) -> Self::Future {
+        // The one that was polled ready serves this call; its clone must be polled anew.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let record = Record {
+            event: Event::of(&request.ctx, &request.op),
+            report: Arc::clone(request.ctx.report.get_or_insert_default()),
+            clock: Arc::clone(&request.ctx.clock),
+            log: self.log.clone(),
+            since: Instant::now(),
+        };
+        if request.op.changes() {
+            return Box::pin(async move {
+                let record = record.intend().await?;
+                let answer = inner.call(request).await;
+                record.conclude(answer).await
+            });
+        }
+        let reads = matches!(request.op, Op::Get(_));
+        Box::pin(async move {
+            let answer = inner.call(request).await;
+            record.release(reads, answer).await
+        })
+    }
+}
+
+type Answer = Result<Response<Plaintext>, CredentialError>;
+
+/// What is known of an operation on its way.
+struct Record {
+    event: Event,
+    report: Arc<Report>,
+    clock: Arc<dyn Clock>,
+    log: AuditLogger,
+    since: Instant,
+}
+
+impl Record {
+    /// Before a change is made.
+    async fn intend(mut self) -> Result<Intended, CredentialError> {
+        self.event.stage = Stage::Intent;
+        let written = self
+            .log
+            .record_as(self.clock.now(), &self.event, self.log.changes())
+            .await;
+        match written {
+            Ok(seq) => self.event.intent = Some(seq),
+            Err(failure) => self.log.missed(failure)?,
+        }
+        self.event.stage = Stage::Outcome;
+        Ok(Intended(Some(self)))
+    }
+
+    /// After a read, before its value is released: without a record the value is dropped here, and wiped.
+    async fn release(mut self, reads: bool, answer: Answer) -> Answer {
+        self.end(&answer);
+        let denied = self.event.kind == EventKind::PermissionDenied;
+        if !reads && !denied && !self.log.inspections() {
+            return answer;
+        }
+        let durability = self.log.reads();
+        match self
+            .log
+            .record_as(self.clock.now(), &self.event, durability)
+            .await
+        {
+            Ok(_) => answer,
+            Err(failure) => self.log.missed(failure).and(answer),
+        }
+    }
+
+    fn end(&mut self, answer: &Answer) {
+        let event = &mut self.event;
+        event.duration = Some(self.since.elapsed());
+        match answer {
+            Ok(answer) => {
+                event.outcome = Some("ok");
+                match answer {
+                    Response::Record(record) => event.version = Some(record.head.version.version),
+                    Response::Head(head) => event.version = Some(head.version.version),
+                    _ => {}
+                }
+            }
+            Err(error) => event.failed(error.kind()),
+        }
+        if let Some(source) = self.report.source() {
+            event.came_from(source);
+        }
+        if let Some(decision) = self.report.decision() {
+            event.allowed = Some(decision.allowed);
+            event.rule = Some(decision.rule.to_string());
+            if !decision.allowed {
+                event.kind = EventKind::PermissionDenied;
+            }
+        }
+    }
+}
+
+/// A change whose intent is recorded. Dropped before its end is known, it is recorded as abandoned.
+struct Intended(Option<Record>);
+
+impl Intended {
+    /// After a change, before it is acknowledged.
+    async fn conclude(mut self, answer: Answer) -> Answer {
+        let Some(mut record) = self.0.take() else {
+            return answer;
+        };
+        record.end(&answer);
+        let durability = record.log.changes();
+        let written = record
+            .log
+            .record_as(record.clock.now(), &record.event, durability)
+            .await;
+        match written {
+            Ok(_) => answer,
+            // Refused as it was, it is refused still; made as it was, nobody is told so.
+            Err(failure) => match record.log.missed(failure) {
+                Ok(()) => answer,
+                Err(failure) => Err(answer.err().unwrap_or(failure)),
+            },
+        }
+    }
+}
+
+impl Drop for Intended {
+    fn drop(&mut self) {
+        if let Some(mut record) = self.0.take() {
+            record.event.duration = Some(record.since.elapsed());
+            record.event.outcome = Some("abandoned");
+            // Its caller is gone: there is nobody to refuse anything to.
+            if let Err(failure) = record.log.record(&record.event) {
+                let _ = record.log.missed(failure);
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! x
+
+mod chain;
+mod checkpoint;
+mod entry;
+mod event;
+mod files;
+mod layer;
+mod line;
+mod log;
+mod logger;
+mod seed;
+mod sink;
+mod state;
+mod sync;
+mod verify;
+
+use std::borrow::Cow;
+
+pub use checkpoint::CheckpointKey;
+pub use entry::{Entry, entries};
+pub use event::{Event, EventKind, Stage};
+pub use layer::{Audit, AuditLayer};
+pub use logger::{AuditBuilder, AuditLogger, Durability, Names, OnFailure};
+pub use seed::AuditSeed;
+pub use sink::{AuditSink, TracingSink, WriterSink};
+pub use verify::{Fault, Gap, Problem, Tail, Verification, VerifyWith, verify};
+
+fn unavailable(reason: impl Into<Cow<'static, str>>) -> nebula_credential_core::CredentialError {
+    nebula_credential_core::CredentialError::audit_unavailable(reason)
+}

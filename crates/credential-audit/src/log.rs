@@ -1,0 +1,326 @@
+//! The files of a log: appending, putting right what a crash left, going on in a new file.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use nebula_credential_core::CredentialError;
+use nebula_credential_fs::{append_private_file, is_at};
+use rustix::fs::{fstat, stat};
+use rustix::io::Errno;
+
+use crate::chain::Hash;
+use crate::event::{Event, EventKind};
+use crate::line::{self, Naming, Sealed};
+use crate::state::{Locked, State, StateFile};
+use crate::{files, unavailable};
+
+/// Longest line: names, rule and purpose are bounded far below.
+pub(crate) const LINE_MAX: usize = 64 * 1024;
+
+/// When a file is completed, and how long completed ones are kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) bytes: u64,
+    pub(crate) age: Duration,
+    pub(crate) keep: Duration,
+}
+
+/// An open log.
+pub(crate) struct Log {
+    path: PathBuf,
+    file: Arc<File>,
+    place: Place,
+    files: u64,
+    state: StateFile,
+    limits: Limits,
+    tagged: bool,
+}
+
+type Place = (u64, u64);
+
+/// A record that was written.
+pub(crate) struct Written {
+    pub(crate) seq: u64,
+    pub(crate) hash: Hash,
+    pub(crate) line: String,
+}
+
+impl Log {
+    /// Opens the log whose state is there, or begins one with `fresh`.
+    pub(crate) fn open(
+        path: &Path,
+        limits: Limits,
+        tagged: bool,
+        fresh: impl FnOnce() -> Result<State, CredentialError>,
+    ) -> Result<Self, CredentialError> {
+        let state = StateFile::open(&files::state(path))?;
+        let files = {
+            let locked = state.lock()?;
+            match locked.read()? {
+                Some(found) => found.files,
+                None => {
+                    if files::exist(path)? {
+                        return Err(unavailable(
+                            "the log is there and its state is not; put the state back, or move the log away",
+                        ));
+                    }
+                    let begun = fresh()?;
+                    locked.write(&begun)?;
+                    begun.files
+                }
+            }
+        };
+        let (file, place) = open(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            place,
+            files,
+            state,
+            limits,
+            tagged,
+        })
+    }
+
+    /// The present file, to be synced.
+    pub(crate) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// Writes records, one after the other; what is written then has left this process. `also` is told of each while no other
+    /// process can write.
+    pub(crate) fn append(
+        &mut self,
+        time: DateTime<Utc>,
+        event: &Event,
+        mut also: impl FnMut(&Written, &mut State),
+    ) -> Result<Written, CredentialError> {
+        let mut own = Vec::new();
+        let Self {
+            path,
+            file,
+            place,
+            files,
+            state: state_file,
+            limits,
+            tagged,
+        } = self;
+        let locked = state_file.lock()?;
+        let mut state = locked
+            .read()?
+            .ok_or_else(|| unavailable("the state of the log was emptied; put it back"))?;
+        let len = find(path, file, place, files, &mut state, &locked)?;
+        if len != state.len {
+            own.push(recover(file, len, &mut state)?);
+            locked.write(&state)?;
+        }
+        if let Some(event) = rotate(path, file, place, files, *limits, time, &mut state)? {
+            own.push(event);
+            locked.write(&state)?;
+            if let Some(event) = retire(path, limits.keep, time)? {
+                own.push(event);
+            }
+        }
+        let mut write = |event: &Event| -> Result<Written, CredentialError> {
+            let naming = match tagged {
+                true => Naming::Tagged(&state.tags),
+                false => Naming::Clear,
+            };
+            let (mut line, hash) = line::seal(&state.link, time, event, &naming);
+            line.push('\n');
+            if line.len() > LINE_MAX {
+                return Err(unavailable("a record is longer than 64 KiB; shorten the purpose"));
+            }
+            put(file, state.len, line.as_bytes())?;
+            let seq = state.link.seq;
+            state.link.advance(hash);
+            state.len = state.len.saturating_add(line.len() as u64);
+            let written = Written { seq, hash, line };
+            also(&written, &mut state);
+            locked.write(&state)?;
+            Ok(written)
+        };
+        for event in &own {
+            write(event)?;
+        }
+        write(event)
+    }
+}
+
+fn open(path: &Path) -> Result<(Arc<File>, Place), CredentialError> {
+    let file = append_private_file(path)?;
+    let found = fstat(&file).map_err(|_| unavailable("the log cannot be examined"))?;
+    Ok((Arc::new(file), (found.st_dev, found.st_ino)))
+}
+
+/// Makes sure that `file` is the log: the same file under the same name, or the one another process went on in. Its length.
+fn find(
+    path: &Path,
+    file: &mut Arc<File>,
+    place: &mut Place,
+    files: &mut u64,
+    state: &mut State,
+    locked: &Locked<'_>,
+) -> Result<u64, CredentialError> {
+    if *files != state.files {
+        (*file, *place) = open(path)?;
+        *files = state.files;
+    }
+    match stat(path) {
+        Ok(found) if (found.st_dev, found.st_ino) == *place => {
+            return Ok(u64::try_from(found.st_size).unwrap_or(u64::MAX));
+        }
+        Ok(_) => {}
+        // A process died after it had renamed the full file.
+        Err(Errno::NOENT) if is_at(file, files::completed(path, state.files + 1))? => {
+            (*file, *place) = open(path)?;
+            state.files += 1;
+            state.len = 0;
+            *files = state.files;
+            locked.write(state)?;
+            return Ok(0);
+        }
+        Err(_) => {}
+    }
+    Err(unavailable(
+        "the log was removed or replaced while it was in use; put it back, or begin a new one under another path",
+    ))
+}
+
+/// Writes a line at the end, whole or not at all.
+fn put(mut file: &File, len: u64, line: &[u8]) -> Result<(), CredentialError> {
+    file.write_all(line).map_err(|error| {
+        // What cannot be cut off now is cut off before the next record.
+        let _ = file.set_len(len);
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                unavailable("the disk of the log is full; make room")
+            }
+            _ => unavailable("the log cannot be written; check its disk"),
+        }
+    })
+}
+
+/// Brings state and file together after a crash, and says what was found.
+fn recover(file: &File, len: u64, state: &mut State) -> Result<Event, CredentialError> {
+    let mut event = Event::new(EventKind::LogRecovered);
+    if len < state.len {
+        let whole = last_line_end(file, len)?;
+        file.set_len(whole)
+            .map_err(|_| unavailable("the log cannot be put right after a crash"))?;
+        state.len = whole;
+        event.detail = Some(
+            "the log was shorter than when it was last written: records before this one are missing".into(),
+        );
+        return Ok(event);
+    }
+    let missed = usize::try_from(len - state.len).unwrap_or(usize::MAX);
+    let (mut taken_in, mut read) = (0_u32, 0);
+    let mut buffer = vec![0; LINE_MAX];
+    while read < missed {
+        let window = buffer.get_mut(..LINE_MAX.min(missed - read)).unwrap_or_default();
+        file.read_exact_at(window, state.len)
+            .map_err(|_| unavailable("the log cannot be read"))?;
+        let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
+            break;
+        };
+        let line = window.get(..end).unwrap_or_default();
+        let sealed = Sealed::parse(line).filter(|found| {
+            found.seq == state.link.seq && found.prev == state.link.prev && found.is_authentic(&state.link)
+        });
+        let Some(sealed) = sealed else {
+            return Err(unavailable(
+                "something else wrote into the log; verify it, keep it, and begin a new one under another path",
+            ));
+        };
+        state.link.advance(sealed.hash);
+        state.len += end as u64 + 1;
+        read += end + 1;
+        taken_in += 1;
+    }
+    let dropped = missed - read;
+    file.set_len(state.len)
+        .map_err(|_| unavailable("the log cannot be put right after a crash"))?;
+    event.detail = Some(
+        format!("{taken_in} records had not been noted; {dropped} bytes of an unfinished one were dropped")
+            .into(),
+    );
+    Ok(event)
+}
+
+/// Where the last whole line of the first `len` bytes ends.
+fn last_line_end(file: &File, len: u64) -> Result<u64, CredentialError> {
+    let start = len.saturating_sub(LINE_MAX as u64);
+    let mut tail = vec![0; usize::try_from(len - start).unwrap_or(0)];
+    file.read_exact_at(&mut tail, start)
+        .map_err(|_| unavailable("the log cannot be read"))?;
+    let end = tail
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    Ok(start + end as u64)
+}
+
+/// Completes the present file if it is long or old enough, and goes on in a new one.
+fn rotate(
+    path: &Path,
+    file: &mut Arc<File>,
+    place: &mut Place,
+    files: &mut u64,
+    limits: Limits,
+    time: DateTime<Utc>,
+    state: &mut State,
+) -> Result<Option<Event>, CredentialError> {
+    let age = time.timestamp_micros().saturating_sub(state.since);
+    let old = u128::try_from(age).is_ok_and(|age| age >= limits.age.as_micros());
+    if state.len == 0 || (state.len < limits.bytes && !old) {
+        return Ok(None);
+    }
+    let refused = |_| unavailable("the log cannot go on in a new file; check its directory");
+    file.sync_data().map_err(refused)?;
+    let completed = files::completed(path, state.files + 1);
+    std::fs::rename(path, &completed).map_err(refused)?;
+    (*file, *place) = open(path)?;
+    files::sync_directory(path)?;
+    state.files += 1;
+    state.len = 0;
+    state.since = time.timestamp_micros();
+    *files = state.files;
+    let mut event = Event::new(EventKind::LogRotated);
+    let name = completed
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    event.detail = name.map(|name| format!("continues {name}").into());
+    Ok(Some(event))
+}
+
+/// Removes the completed files that are older than `keep`, and says what the last of them ended with.
+fn retire(path: &Path, keep: Duration, time: DateTime<Utc>) -> Result<Option<Event>, CredentialError> {
+    let mut last = None;
+    for (_, file) in files::all_completed(path)? {
+        let modified = std::fs::metadata(&file).and_then(|found| found.modified());
+        let age = modified
+            .ok()
+            .and_then(|modified| std::time::SystemTime::from(time).duration_since(modified).ok());
+        if age.is_none_or(|age| age < keep) {
+            break;
+        }
+        let content = std::fs::read(&file).map_err(|_| unavailable("a completed file cannot be read"))?;
+        let line = content.strip_suffix(b"\n").unwrap_or(&content);
+        let line = line.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        if let Some(sealed) = Sealed::parse(line) {
+            last = Some((sealed.seq, sealed.hash));
+        }
+        std::fs::remove_file(&file).map_err(|_| unavailable("an old file of the log cannot be removed"))?;
+    }
+    Ok(last.map(|(seq, hash)| {
+        let mut event = Event::new(EventKind::LogRetired);
+        event.detail = Some(format!("through {seq} {}", line::hex(&hash)).into());
+        event
+    }))
+}

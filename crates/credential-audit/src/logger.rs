@@ -1,0 +1,423 @@
+//! The log, as a program holds it.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use nebula_credential_core::{Clock, CredentialError, MetricsEmitter, NoMetrics, SystemClock};
+use nebula_credential_fs::append_private_file;
+
+use crate::checkpoint::Checkpoint;
+use crate::event::{Event, EventKind};
+use crate::log::{Limits, Log};
+use crate::seed::AuditSeed;
+use crate::sink::AuditSink;
+use crate::state::State;
+use crate::sync::Syncer;
+use crate::{files, unavailable};
+
+/// Records between two checkpoints, at most.
+const CHECKPOINT_RECORDS: u64 = 1000;
+/// Time between two checkpoints, if there are records.
+const CHECKPOINT_TIME: Duration = Duration::from_secs(60);
+
+/// How far a record is on its way when an operation goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Handed to the operating system: it survives the end of this process. It is synced with others within 5 ms.
+    Written,
+    /// On the disk: it survives the loss of power.
+    Synced,
+}
+
+/// What happens to an operation whose record cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It fails; nothing is released or changed.
+    FailClosed,
+    /// It goes on. That this was chosen, and how many records were lost, is recorded.
+    BestEffort,
+}
+
+/// How the log names credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// By their names.
+    Clear,
+    /// By a keyed hash, so that the log gives away which records belong together and nothing else.
+    Tagged,
+}
+
+/// Settings of an [`AuditLogger`].
+#[must_use = "a builder does nothing until `build`"]
+pub struct AuditBuilder {
+    path: PathBuf,
+    changes: Durability,
+    reads: Durability,
+    inspections: bool,
+    on_failure: OnFailure,
+    names: Names,
+    limits: Limits,
+    checkpoints: Option<PathBuf>,
+    sinks: Vec<Box<dyn AuditSink>>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<dyn MetricsEmitter>,
+}
+
+impl AuditBuilder {
+    /// How durable the records of changes are; [`Durability::Synced`] by default: the intent before the change is made, and
+    /// the outcome before it is acknowledged.
+    pub fn changes(mut self, durability: Durability) -> Self {
+        self.changes = durability;
+        self
+    }
+
+    /// How durable the record of a read is before the value is released; [`Durability::Written`] by default.
+    pub fn reads(mut self, durability: Durability) -> Self {
+        self.reads = durability;
+        self
+    }
+
+    /// Records who looked at what is known without the key, too; not by default, but for what was denied.
+    pub fn inspections(mut self, record: bool) -> Self {
+        self.inspections = record;
+        self
+    }
+
+    /// What happens when a record cannot be written; [`OnFailure::FailClosed`] by default.
+    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
+        self
+    }
+
+    /// How the log names credentials; in the clear by default.
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// How long a file becomes before the log goes on in another; 64 MiB by default.
+    pub fn max_file_bytes(mut self, bytes: u64) -> Self {
+        self.limits.bytes = bytes;
+        self
+    }
+
+    /// How old a file becomes before the log goes on in another; 30 days by default.
+    pub fn max_file_age(mut self, age: Duration) -> Self {
+        self.limits.age = age;
+        self
+    }
+
+    /// How long completed files are kept; 365 days by default.
+    pub fn keep(mut self, time: Duration) -> Self {
+        self.limits.keep = time;
+        self
+    }
+
+    /// Where signed checkpoints go: best to another disk. By default beside the log, its name with `.checkpoints` behind it.
+    pub fn checkpoints(mut self, path: impl Into<PathBuf>) -> Self {
+        self.checkpoints = Some(absolute(path.into()));
+        self
+    }
+
+    /// Gives a copy of every record to `sink`, too.
+    pub fn sink(mut self, sink: impl AuditSink) -> Self {
+        self.sinks.push(Box::new(sink));
+        self
+    }
+
+    /// What time it is, for what does not come with a request.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where measurements go.
+    pub fn metrics(mut self, metrics: Arc<dyn MetricsEmitter>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// The log. Opens nothing yet: what is wrong is reported by the first record, or by [`AuditLogger::open`].
+    pub fn build(self) -> AuditLogger {
+        AuditLogger(Arc::new(Shared {
+            settings: self,
+            open: Mutex::new(None),
+        }))
+    }
+}
+
+fn absolute(path: PathBuf) -> PathBuf {
+    // Fails on an empty path, which opening refuses, and without a working directory.
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// A log of who did what with which credential, in which nothing can be changed or left out unnoticed. Clones are the same
+/// log; several processes may write one.
+///
+/// ```
+/// use nebula_credential_audit::AuditLogger;
+///
+/// let log = AuditLogger::new("./audit.log");
+/// ```
+#[derive(Clone)]
+pub struct AuditLogger(Arc<Shared>);
+
+struct Shared {
+    settings: AuditBuilder,
+    open: Mutex<Option<Open>>,
+}
+
+struct Open {
+    log: Log,
+    syncer: Arc<Syncer>,
+    checkpointed: Instant,
+    /// By whom, and how many, since it was last recorded.
+    lost: BTreeMap<&'static str, u64>,
+}
+
+/// Who loses records when the log cannot be written and operations go on all the same.
+const BEST_EFFORT: &str = "best effort";
+
+impl AuditLogger {
+    /// The log in the file at `path`, begun on first use if it is not there, with the defaults of [`AuditBuilder`].
+    ///
+    /// A relative path is taken from the working directory of this moment.
+    pub fn new(path: impl AsRef<Path>) -> Self {
+        Self::builder(path).build()
+    }
+
+    /// The log in the file at `path`, with settings.
+    pub fn builder(path: impl AsRef<Path>) -> AuditBuilder {
+        AuditBuilder {
+            path: absolute(path.as_ref().to_owned()),
+            changes: Durability::Synced,
+            reads: Durability::Written,
+            inspections: false,
+            on_failure: OnFailure::FailClosed,
+            names: Names::Clear,
+            limits: Limits {
+                bytes: 64 << 20,
+                age: Duration::from_secs(30 * 86_400),
+                keep: Duration::from_secs(365 * 86_400),
+            },
+            checkpoints: None,
+            sinks: Vec::new(),
+            clock: Arc::new(SystemClock),
+            metrics: Arc::new(NoMetrics),
+        }
+    }
+
+    /// Opens the log now rather than with the first record.
+    ///
+    /// # Errors
+    /// [`CredentialError::AuditUnavailable`]; [`CredentialError::InsecureStorage`] when a file of it is open to others.
+    pub fn open(&self) -> Result<(), CredentialError> {
+        self.opened(self.0.settings.clock.now()).map(drop)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.0.settings.path
+    }
+
+    /// Writes a record of something the stack does not see. Its number.
+    ///
+    /// # Errors
+    /// [`CredentialError::AuditUnavailable`]; [`CredentialError::InsecureStorage`] when a file of it is open to others.
+    pub fn record(&self, event: &Event) -> Result<u64, CredentialError> {
+        self.write(self.0.settings.clock.now(), event).map(|(seq, _)| seq)
+    }
+
+    /// [`record`](Self::record), and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// As for [`record`](Self::record).
+    pub async fn record_synced(&self, event: &Event) -> Result<u64, CredentialError> {
+        self.record_as(self.0.settings.clock.now(), event, Durability::Synced)
+            .await
+    }
+
+    pub(crate) async fn record_as(
+        &self,
+        time: DateTime<Utc>,
+        event: &Event,
+        durability: Durability,
+    ) -> Result<u64, CredentialError> {
+        let (seq, syncer) = self.write(time, event)?;
+        if durability == Durability::Synced {
+            syncer.synced(seq).await?;
+        }
+        Ok(seq)
+    }
+
+    pub(crate) fn reads(&self) -> Durability {
+        self.0.settings.reads
+    }
+
+    pub(crate) fn changes(&self) -> Durability {
+        self.0.settings.changes
+    }
+
+    pub(crate) fn inspections(&self) -> bool {
+        self.0.settings.inspections
+    }
+
+    /// What an operation does whose record could not be written.
+    pub(crate) fn missed(&self, failure: CredentialError) -> Result<(), CredentialError> {
+        let settings = &self.0.settings;
+        settings
+            .metrics
+            .increment("nebula_credential_audit_failures_total", &[], 1);
+        match settings.on_failure {
+            OnFailure::FailClosed => Err(failure),
+            OnFailure::BestEffort => {
+                tracing::warn!(
+                    kind = failure.kind().as_str(),
+                    "an audit record was lost, and the operation went on"
+                );
+                if let Some(open) = self.lock().as_mut() {
+                    open.lose(BEST_EFFORT);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn opened(&self, time: DateTime<Utc>) -> Result<MutexGuard<'_, Option<Open>>, CredentialError> {
+        let mut open = self.lock();
+        if open.is_none() {
+            let mut opened = self.begin(time)?;
+            let mut event = Event::new(EventKind::LogOpened);
+            event.detail = Some(match self.0.settings.on_failure {
+                OnFailure::FailClosed => "fail closed".into(),
+                OnFailure::BestEffort => {
+                    "best effort: operations go on when a record cannot be written".into()
+                }
+            });
+            self.append(&mut opened, time, &event)?;
+            *open = Some(opened);
+        }
+        Ok(open)
+    }
+
+    fn begin(&self, time: DateTime<Utc>) -> Result<Open, CredentialError> {
+        let settings = &self.0.settings;
+        let fresh = || {
+            let (seed, state) = AuditSeed::generate(time.timestamp_micros())?;
+            self.hand_over(&seed)?;
+            Ok(state)
+        };
+        let tagged = settings.names == Names::Tagged;
+        Ok(Open {
+            log: Log::open(&settings.path, settings.limits, tagged, fresh)?,
+            syncer: Arc::new(Syncer::start()?),
+            checkpointed: Instant::now(),
+            lost: BTreeMap::new(),
+        })
+    }
+
+    /// Puts the seed of a new log beside it, durably, before there is anything it would be needed for.
+    fn hand_over(&self, seed: &AuditSeed) -> Result<(), CredentialError> {
+        let refused = |_| unavailable("the seed of the new log cannot be written beside it");
+        let path = files::seed(&self.0.settings.path);
+        let mut file = append_private_file(&path)?;
+        if file.metadata().map_err(refused)?.len() > 0 {
+            return Err(unavailable(
+                "there is a seed without its log; move it away, or put the log back",
+            ));
+        }
+        file.write_all(seed.text().as_bytes()).map_err(refused)?;
+        file.sync_all().map_err(refused)?;
+        files::sync_directory(&path)?;
+        tracing::warn!(
+            seed = %path.display(),
+            "a new audit log was begun; keep its seed where the log is verified, and not here"
+        );
+        Ok(())
+    }
+
+    fn write(&self, time: DateTime<Utc>, event: &Event) -> Result<(u64, Arc<Syncer>), CredentialError> {
+        let mut guard = self.opened(time)?;
+        let open = guard.as_mut().ok_or_else(|| unavailable("the log was closed"))?;
+        for (sink, count) in std::mem::take(&mut open.lost) {
+            let mut loss = Event::new(EventKind::RecordsLost);
+            loss.detail = Some(Cow::Owned(format!("{count} by {sink}")));
+            if let Err(error) = self.append(open, time, &loss) {
+                *open.lost.entry(sink).or_default() += count;
+                return Err(error);
+            }
+        }
+        let seq = self.append(open, time, event)?;
+        Ok((seq, Arc::clone(&open.syncer)))
+    }
+
+    fn append(&self, open: &mut Open, time: DateTime<Utc>, event: &Event) -> Result<u64, CredentialError> {
+        let settings = &self.0.settings;
+        let (mut due, mut lost) = (None, Vec::new());
+        let elapsed = open.checkpointed.elapsed() >= CHECKPOINT_TIME;
+        let written = open.log.append(time, event, |record, state: &mut State| {
+            if elapsed || record.seq.saturating_sub(state.checkpoint) >= CHECKPOINT_RECORDS {
+                state.checkpoint = record.seq;
+                let stands = Checkpoint {
+                    seq: record.seq,
+                    hash: record.hash,
+                };
+                due = Some(stands.sign(&state.signing));
+            }
+            for sink in &settings.sinks {
+                if !sink.take(record.line.trim_end()) {
+                    lost.push(sink.name());
+                }
+            }
+        })?;
+        settings.metrics.increment(
+            "nebula_credential_audit_records_total",
+            &[("event", event.kind.as_str())],
+            1,
+        );
+        open.syncer.written(written.seq, open.log.file())?;
+        for sink in lost {
+            open.lose(sink);
+            settings
+                .metrics
+                .increment("nebula_credential_audit_lost_total", &[("sink", sink)], 1);
+        }
+        if let Some(note) = due {
+            open.checkpointed = Instant::now();
+            self.checkpoint(&note)?;
+        }
+        Ok(written.seq)
+    }
+
+    fn checkpoint(&self, note: &str) -> Result<(), CredentialError> {
+        let default = || files::checkpoints(&self.0.settings.path);
+        let path = self.0.settings.checkpoints.clone().unwrap_or_else(default);
+        let mut file = append_private_file(&path)?;
+        file.write_all(note.as_bytes())
+            .map_err(|_| unavailable("a checkpoint of the log cannot be written"))
+    }
+}
+
+impl Open {
+    fn lose(&mut self, sink: &'static str) {
+        *self.lost.entry(sink).or_default() += 1;
+    }
+}
+
+impl fmt::Debug for AuditLogger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuditLogger")
+            .field("path", &self.path())
+            .finish_non_exhaustive()
+    }
+}

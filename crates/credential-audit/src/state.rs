@@ -1,0 +1,158 @@
+//! What a writer must know to go on: a small private file beside the log, locked while a record is written.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nebula_credential_core::CredentialError;
+use nebula_credential_fs::open_private_file;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use crate::chain::Link;
+use crate::unavailable;
+
+/// Magic, format version.
+const MAGIC: [u8; 9] = *b"\x89NBA\r\n\x1a\n\x01";
+const LEN: usize = MAGIC.len() + 8 + 32 + 32 + 8 + 8 + 8 + 8 + 32 + 32 + 8;
+
+/// How long to wait for another process that writes a record. That takes microseconds.
+const WAIT: Duration = Duration::from_secs(1);
+
+/// Where the log stands.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) link: Link,
+    /// The length of the present file.
+    pub(crate) len: u64,
+    /// How many files were completed before it.
+    pub(crate) files: u64,
+    /// When the present file was begun, in microseconds since 1970.
+    pub(crate) since: i64,
+    /// The record of the last checkpoint.
+    pub(crate) checkpoint: u64,
+    pub(crate) tags: Zeroizing<[u8; 32]>,
+    pub(crate) signing: Zeroizing<[u8; 32]>,
+}
+
+impl State {
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(LEN));
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&self.link.seq.to_be_bytes());
+        bytes.extend_from_slice(&self.link.prev);
+        bytes.extend_from_slice(self.link.key());
+        bytes.extend_from_slice(&self.len.to_be_bytes());
+        bytes.extend_from_slice(&self.files.to_be_bytes());
+        bytes.extend_from_slice(&self.since.to_be_bytes());
+        bytes.extend_from_slice(&self.checkpoint.to_be_bytes());
+        bytes.extend_from_slice(&*self.tags);
+        bytes.extend_from_slice(&*self.signing);
+        let check = checksum(&bytes);
+        bytes.extend_from_slice(&check);
+        bytes
+    }
+
+    fn decode(bytes: &[u8; LEN]) -> Option<Self> {
+        let (body, check) = bytes.split_last_chunk::<8>()?;
+        if checksum(body) != *check {
+            return None;
+        }
+        let rest = &mut body.strip_prefix(&MAGIC[..])?;
+        let seq = u64::from_be_bytes(take(rest)?);
+        let prev = take(rest)?;
+        let key = Zeroizing::new(take(rest)?);
+        Some(Self {
+            link: Link::new(seq, prev, *key),
+            len: u64::from_be_bytes(take(rest)?),
+            files: u64::from_be_bytes(take(rest)?),
+            since: i64::from_be_bytes(take(rest)?),
+            checkpoint: u64::from_be_bytes(take(rest)?),
+            tags: Zeroizing::new(take(rest)?),
+            signing: Zeroizing::new(take(rest)?),
+        })
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (bytes, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(*bytes)
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 8] {
+    let mut check = [0; 8];
+    blake3::Hasher::new()
+        .update(bytes)
+        .finalize_xof()
+        .fill(&mut check);
+    check
+}
+
+/// The file of the state.
+pub(crate) struct StateFile(File);
+
+impl StateFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, CredentialError> {
+        open_private_file(path).map(Self)
+    }
+
+    /// Waits until no other process writes a record.
+    pub(crate) fn lock(&self) -> Result<Locked<'_>, CredentialError> {
+        let since = Instant::now();
+        loop {
+            match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Locked(&self.0)),
+                Err(Errno::WOULDBLOCK | Errno::INTR) if since.elapsed() < WAIT => {
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+                Err(_) => {
+                    return Err(unavailable(
+                        "another process holds the lock of the log; find it with `fuser` and let it end",
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// The state, while no other process may change it.
+pub(crate) struct Locked<'a>(&'a File);
+
+impl Locked<'_> {
+    /// The state; `None` in a new file.
+    pub(crate) fn read(&self) -> Result<Option<State>, CredentialError> {
+        let mut bytes = Zeroizing::new([0; LEN]);
+        let mut read = 0;
+        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            match self.0.read_at(rest, read as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(_) => return Err(unavailable("the state of the log cannot be read")),
+            }
+        }
+        if read == 0 {
+            return Ok(None);
+        }
+        State::decode(&bytes).map(Some).ok_or_else(|| {
+            unavailable(
+                "the state of the log is damaged; verify the log, keep it, and begin a new one under another path",
+            )
+        })
+    }
+
+    pub(crate) fn write(&self, state: &State) -> Result<(), CredentialError> {
+        self.0
+            .write_all_at(&state.encode(), 0)
+            .map_err(|_| unavailable("the state of the log cannot be written"))
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // Closing the file, which comes at the latest with the process, gives back what this cannot.
+        let _ = flock(self.0, FlockOperation::Unlock);
+    }
+}

@@ -1,0 +1,345 @@
+//! Whether a log is whole.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use nebula_credential_core::CredentialError;
+
+use crate::chain::Link;
+use crate::checkpoint::{Checkpoint, CheckpointKey};
+use crate::entry::{Entry, Lines};
+use crate::event::EventKind;
+use crate::line::{Sealed, hex};
+use crate::seed::AuditSeed;
+use crate::state::StateFile;
+use crate::{files, unavailable};
+
+/// What a log is verified with.
+#[derive(Debug, Clone, Copy)]
+pub enum VerifyWith<'a> {
+    /// The seed: every record is checked for its place and its author.
+    Seed(&'a AuditSeed),
+    /// The public key: the records are checked for their order, and against the signed checkpoints. What was written after
+    /// the last checkpoint may be forged.
+    Checkpoints(&'a CheckpointKey),
+}
+
+/// What was found.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// Records that were read.
+    pub records: u64,
+    /// The number of the first of them: more than 1 where old files were removed as the retention says.
+    pub first: u64,
+    /// The number of the last.
+    pub last: u64,
+    /// Files that were read.
+    pub files: u64,
+    /// Signed checkpoints that the log agrees with.
+    pub checkpoints: u64,
+    /// The first thing that is wrong, if anything is.
+    pub problem: Option<Problem>,
+    /// Records that are missing, and whose loss the log itself records: after a loss of power, or because someone cut the
+    /// log off while nothing wrote it.
+    pub gaps: Vec<Gap>,
+    /// What is known of the end.
+    pub tail: Tail,
+}
+
+impl Verification {
+    /// Nothing is wrong, nothing is missing, and the end is the end.
+    pub fn is_intact(&self) -> bool {
+        self.problem.is_none() && self.gaps.is_empty() && !matches!(self.tail, Tail::Cut { .. })
+    }
+}
+
+/// What is wrong, and where it was first seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// The line in it, from 1.
+    pub line: u64,
+    /// The number of the record that was expected there.
+    pub expected: u64,
+    /// What it is.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}, line {}, where record {} belongs: {}",
+            self.file.display(),
+            self.line,
+            self.expected,
+            self.fault.as_str()
+        )
+    }
+}
+
+/// Kinds of problems.
+#[non_exhaustive]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The line is no record.
+    Malformed,
+    /// Another record stands there: some were removed, inserted, doubled or moved.
+    OutOfOrder,
+    /// The record does not follow from the one before it: one of them was changed.
+    Unchained,
+    /// The record was changed, or was written by someone who did not hold the key of its place.
+    Forged,
+    /// The log does not begin at its beginning, and nothing in it says why.
+    NoBeginning,
+    /// A signed checkpoint says otherwise.
+    Contradicted,
+}
+
+impl Fault {
+    /// In words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "not a record",
+            Self::OutOfOrder => "another record: some were removed, inserted, doubled or moved",
+            Self::Unchained => "it does not follow from the record before it: one of them was changed",
+            Self::Forged => "changed, or not written by the holder of the key of its place",
+            Self::NoBeginning => {
+                "the log does not begin here, and nothing in it says that older files were removed"
+            }
+            Self::Contradicted => "a signed checkpoint says otherwise",
+        }
+    }
+}
+
+/// Records that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// The first that is missing.
+    pub from: u64,
+    /// The last that is missing.
+    pub to: u64,
+}
+
+/// What is known of the end of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Nothing is missing: the writer's state ends at the same record.
+    Complete,
+    /// Records are missing: the state, or a checkpoint, knows of later ones.
+    Cut {
+        /// The last that is known to have been written.
+        known: u64,
+    },
+    /// The state is not there. Up to the last checkpoint nothing is missing; what came after it cannot be known.
+    Unknown,
+}
+
+/// Reads a whole log, with what lies beside it: the state of its writer, and the checkpoints in `checkpoints`, or where they
+/// are put unless told otherwise. Changes nothing.
+///
+/// # Errors
+/// [`CredentialError::AuditUnavailable`] when there is no log, or it cannot be read. What is wrong *in* the log is no
+/// error, but in the answer.
+pub fn verify(
+    path: impl AsRef<Path>,
+    with: VerifyWith<'_>,
+    checkpoints: Option<&Path>,
+) -> Result<Verification, CredentialError> {
+    let path = path.as_ref();
+    let mut found: Vec<_> = files::all_completed(path)?
+        .into_iter()
+        .map(|(_, file)| file)
+        .collect();
+    if path.exists() {
+        found.push(path.to_owned());
+    }
+    if found.is_empty() {
+        return Err(unavailable("there is no audit log; check the path"));
+    }
+    let key = match with {
+        VerifyWith::Seed(seed) => seed.verifier(),
+        VerifyWith::Checkpoints(key) => key,
+    };
+    let default = files::checkpoints(path);
+    let notes = std::fs::read_to_string(checkpoints.unwrap_or(&default)).unwrap_or_default();
+    let mut walk = Walk {
+        with,
+        link: None,
+        notes: Checkpoint::read_all(&notes, key),
+        retired: None,
+        begins_after: None,
+        found: Verification {
+            records: 0,
+            first: 0,
+            last: 0,
+            files: 0,
+            checkpoints: 0,
+            problem: None,
+            gaps: Vec::new(),
+            tail: Tail::Unknown,
+        },
+    };
+    for file in found {
+        walk.file(&file)?;
+    }
+    walk.end(path)
+}
+
+struct Walk<'a> {
+    with: VerifyWith<'a>,
+    /// Where the next record belongs; `None` before the first.
+    link: Option<Link>,
+    notes: Vec<Checkpoint>,
+    /// The last record the log itself says was removed: its number and hash.
+    retired: Option<(u64, String)>,
+    /// What a log that does not begin at 1 would have to follow: number, hash, and where that was.
+    begins_after: Option<(u64, String, PathBuf)>,
+    found: Verification,
+}
+
+impl Walk<'_> {
+    fn file(&mut self, file: &PathBuf) -> Result<(), CredentialError> {
+        self.found.files += 1;
+        for (number, line) in Lines::open(file)? {
+            let line = match line {
+                Ok(line) => line,
+                Err(CredentialError::Parse(_)) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            if let Err(fault) = self.record(&line, file)
+                && self.found.problem.is_none()
+            {
+                self.found.problem = Some(Problem {
+                    file: file.clone(),
+                    line: number,
+                    expected: self.link.as_ref().map_or(1, |link| link.seq),
+                    fault,
+                });
+            }
+            if self.found.problem.is_some() {
+                // Beyond the first fault nothing more can be known.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, line: &[u8], file: &Path) -> Result<(), Fault> {
+        if self.found.problem.is_some() {
+            return Ok(());
+        }
+        let record = Sealed::parse(line).ok_or(Fault::Malformed)?;
+        let entry: Entry = serde_json::from_slice(line).map_err(|_| Fault::Malformed)?;
+        if self.link.is_none() {
+            let link = self.begin(&record, file);
+            self.link = Some(link);
+        }
+        let link = self.link.as_mut().ok_or(Fault::Malformed)?;
+        if record.seq > link.seq && entry.event == EventKind::LogRecovered.as_str() {
+            // The key of the place is known by going there; what was lost is lost.
+            let gap = Gap {
+                from: link.seq,
+                to: record.seq - 1,
+            };
+            let mut ahead = link.clone();
+            while ahead.seq < record.seq {
+                ahead.advance(record.prev);
+            }
+            if let VerifyWith::Seed(_) = self.with
+                && !record.is_authentic(&ahead)
+            {
+                return Err(Fault::Forged);
+            }
+            *link = ahead;
+            self.found.gaps.push(gap);
+        }
+        if record.seq != link.seq {
+            return Err(Fault::OutOfOrder);
+        }
+        if record.prev != link.prev {
+            return Err(Fault::Unchained);
+        }
+        if let VerifyWith::Seed(_) = self.with
+            && !record.is_authentic(link)
+        {
+            return Err(Fault::Forged);
+        }
+        for note in self.notes.iter().filter(|note| note.seq == record.seq) {
+            if note.hash != record.hash {
+                return Err(Fault::Contradicted);
+            }
+            self.found.checkpoints += 1;
+        }
+        link.advance(record.hash);
+        if entry.event == EventKind::LogRetired.as_str() {
+            self.retired = entry
+                .detail
+                .as_deref()
+                .and_then(retirement)
+                .or(self.retired.take());
+        }
+        if self.found.records == 0 {
+            self.found.first = record.seq;
+        }
+        self.found.records += 1;
+        self.found.last = record.seq;
+        Ok(())
+    }
+
+    /// Where the first record there is belongs.
+    fn begin(&mut self, record: &Sealed<'_>, file: &Path) -> Link {
+        let first = match self.with {
+            VerifyWith::Seed(seed) => seed.first(),
+            VerifyWith::Checkpoints(_) => Link::new(1, [0; 32], [0; 32]),
+        };
+        // As many steps as there were records: a number that was made up must not take for ever.
+        if record.seq <= 1 || record.seq > 1 << 32 {
+            return first;
+        }
+        self.begins_after = Some((record.seq - 1, hex(&record.prev), file.to_owned()));
+        let mut link = first;
+        while link.seq < record.seq {
+            link.advance(record.prev);
+        }
+        link
+    }
+
+    fn end(mut self, path: &Path) -> Result<Verification, CredentialError> {
+        if let Some((seq, hash, file)) = &self.begins_after
+            && self.found.problem.is_none()
+            && self.retired.as_ref() != Some(&(*seq, hash.clone()))
+        {
+            self.found.problem = Some(Problem {
+                file: file.clone(),
+                line: 1,
+                expected: 1,
+                fault: Fault::NoBeginning,
+            });
+        }
+        let noted = self.notes.iter().map(|note| note.seq).max().unwrap_or(0);
+        let state = files::state(path);
+        let known = match state.exists() {
+            true => StateFile::open(&state)?.lock()?.read()?.map(|state| state.link),
+            false => None,
+        };
+        let last = self.found.last;
+        self.found.tail = match known {
+            Some(link) if link.seq > last + 1 || noted > last => Tail::Cut {
+                known: noted.max(link.seq - 1),
+            },
+            None if noted > last => Tail::Cut { known: noted },
+            Some(_) => Tail::Complete,
+            None => Tail::Unknown,
+        };
+        Ok(self.found)
+    }
+}
+
+/// `through SEQ HASH`.
+fn retirement(detail: &str) -> Option<(u64, String)> {
+    let (seq, hash) = detail.strip_prefix("through ")?.split_once(' ')?;
+    Some((seq.parse().ok()?, hash.to_owned()))
+}
