@@ -192,12 +192,15 @@ fn a_damaged_bundle_is_damaged_and_nothing_else() {
             .refused(6, &["damaged"])
             .hides(SECRETS);
     }
-    for length in [8, 100, whole.len() - 1] {
+    for length in [4, 8, 100, whole.len() - 1] {
         std::fs::write(&file, &whole[..length]).unwrap();
-        import(&there, &file, &options).refused(6, &["damaged"]);
+        import(&there, &file, &options).refused(6, &["cop", "again"]);
     }
     std::fs::write(&file, [&whole[..], b"\n"].concat()).unwrap();
     import(&there, &file, &options).refused(6, &["damaged", "copy or export it again"]);
+    // As a transfer as text does it.
+    std::fs::write(&file, [&whole[..4], &whole[5..]].concat()).unwrap();
+    import(&there, &file, &options).refused(6, &["copied as text", "byte for byte"]);
     assert!(there.names().is_empty());
     // What does not begin as a bundle is no bundle.
     std::fs::write(&file, &whole[1..]).unwrap();

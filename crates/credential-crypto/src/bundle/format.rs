@@ -19,7 +19,9 @@ use crate::random::{Fresh, HedgeKey};
 use crate::{Entropy, Suite};
 
 /// What a bundle begins with, in the manner of [`ENVELOPE_MAGIC`](nebula_credential_core::ENVELOPE_MAGIC).
-pub(super) const MAGIC: [u8; 8] = [0x89, b'N', b'B', b'X', b'\r', b'\n', 0x1a, b'\n'];
+const MAGIC: [u8; 8] = [0x89, b'N', b'B', b'X', b'\r', b'\n', 0x1a, b'\n'];
+/// The part of it that no transfer as text changes.
+const MARK: [u8; 4] = [0x89, b'N', b'B', b'X'];
 const FORMAT_VERSION: u8 = 1;
 const FLAGS: u16 = 0;
 /// Magic, version, suite, flags and kind: of fixed length, so that the parameters may follow it.
@@ -120,9 +122,14 @@ impl<'a> Encoded<'a> {
                 bytes.len(),
             ));
         }
-        if !bytes.starts_with(&MAGIC) {
+        if !is_sealed(bytes) {
             return Err(CredentialError::unsupported_format(
                 "this is no bundle; give the bytes of one, as they were exported",
+            ));
+        }
+        if !bytes.starts_with(&MAGIC) {
+            return Err(CredentialError::decryption_failed(
+                "the bundle was cut or copied as text; copy it again as it is, byte for byte",
             ));
         }
         let (body, check) = bytes.split_last_chunk::<CHECK_LEN>().ok_or_else(damaged)?;
@@ -222,6 +229,10 @@ impl<'a> Encoded<'a> {
         let plain = Plaintext::new(plain);
         contents::read(plain.expose()).map_err(|_| damaged())
     }
+}
+
+pub(super) fn is_sealed(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MARK)
 }
 
 pub(super) fn opened_by(bytes: &[u8]) -> Result<SlotKind, CredentialError> {

@@ -193,9 +193,9 @@ impl Bundle {
         format::opened_by(bytes)
     }
 
-    /// Whether `bytes` begin as a sealed bundle does. No text begins so.
+    /// Whether `bytes` begin as a sealed bundle does, or as one that was copied as text. No text begins so.
     pub fn is_sealed(bytes: &[u8]) -> bool {
-        bytes.starts_with(&format::MAGIC)
+        format::is_sealed(bytes)
     }
 }
 

@@ -375,7 +375,17 @@ fn what_is_no_bundle_is_told_apart_from_a_damaged_one() {
         ErrorKind::UnsupportedFormat
     );
     assert_eq!(kind(&seal(Suite::default())[..100]), ErrorKind::Tampered);
-    assert!(Bundle::is_sealed(&seal(Suite::default())) && !Bundle::is_sealed(b"\x89NBX"));
+    assert!(Bundle::is_sealed(&seal(Suite::default())) && !Bundle::is_sealed(b"NBX"));
+    // A transfer as text changes line ends: that is damage, and no reason to look for another file.
+    let as_text = |from: &[u8], to: &[u8]| {
+        let sealed = seal(Suite::default());
+        let at = sealed.windows(from.len()).position(|part| part == from).unwrap();
+        let bytes = [&sealed[..at], to, &sealed[at + from.len()..]].concat();
+        assert!(Bundle::is_sealed(&bytes));
+        kind(&bytes)
+    };
+    assert_eq!(as_text(b"\r\n", b"\n"), ErrorKind::Tampered);
+    assert_eq!(as_text(b"\n\x1a\n", b"\n"), ErrorKind::Tampered);
     // Nor is a bundle a key ring.
     let error = KeyRing::unlock(&seal(Suite::default()), &key_file(0x11)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnsupportedFormat);
