@@ -2,13 +2,13 @@
 
 use chrono::TimeDelta;
 use nebula_credential_core::{CredentialError, Plaintext, Sealed};
-use nebula_credential_memory::scrub_stack;
+use nebula_credential_memory::scrub_stack_to;
 use zeroize::Zeroize;
 
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::envelope::{Bound, Envelope, Place, Seal, padded_len};
 use crate::primitive::{
-    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
+    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, STACK_REACH, TAG_LEN, open_in_place, seal_in_place,
 };
 use crate::random::Fresh;
 use crate::ring::{Epoch, GRACE, KeyRing, RingId, State};
@@ -57,7 +57,7 @@ impl Sealer {
             padded,
             secret.expose(),
         );
-        scrub_stack();
+        scrub_stack_to::<STACK_REACH>();
         sealed
     }
 
@@ -75,7 +75,7 @@ impl Sealer {
         let secret = self
             .unwrap(&envelope, &bound)
             .and_then(|dek| envelope.open(&dek.0, &bound));
-        scrub_stack();
+        scrub_stack_to::<STACK_REACH>();
         secret
     }
 
@@ -103,7 +103,7 @@ impl Sealer {
             let (reference, wrapped) = wrap(&state, envelope.suite, place, &bound, &dek.0, &fresh.wrap_salt)?;
             envelope.rewrapped(&reference, &wrapped)
         });
-        scrub_stack();
+        scrub_stack_to::<STACK_REACH>();
         rewrapped.map(Some)
     }
 

@@ -8,6 +8,7 @@
 //! `MADV_WIPEONFORK` is deliberately not used: a forked child would find its keys zeroed, and would
 //! seal data under a key everybody knows instead of failing.
 
+mod locked;
 mod region;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nebula_credential_core::CredentialError;
 use zeroize::Zeroize;
 
+pub use self::locked::Locked;
 use self::region::Region;
 use crate::key::{KEY_LEN, Protection};
 

@@ -9,8 +9,9 @@ mod process;
 mod shared;
 mod stack;
 
+pub use arena::Locked;
 pub use key::{KEY_LEN, LockedKey, Protection};
 pub use process::harden_process;
 #[cfg(unix)]
 pub use shared::SharedCounters;
-pub use stack::scrub_stack;
+pub use stack::{scrub_stack, scrub_stack_to};

@@ -17,9 +17,27 @@ const DEPTH: usize = if cfg!(debug_assertions) {
 /// the cipher, after the cipher is dropped: once for an operation, not once for a primitive. It
 /// reaches 16 KiB below that function's frame (32 KiB without optimisation); CPU registers, deeper
 /// frames and stacks of other threads are out of its reach. It needs that much stack itself.
-#[inline(never)]
+#[inline(always)]
 pub fn scrub_stack() {
+    overwrite::<DEPTH>();
+}
+
+/// [`scrub_stack`] that reaches `REACH` bytes below the caller's frame (32 KiB without optimisation).
+///
+/// For an operation whose reach is known and tested. Of what a scrub costs, most is what it pushes
+/// out of the processor's cache.
+#[inline(always)]
+pub fn scrub_stack_to<const REACH: usize>() {
+    if cfg!(debug_assertions) {
+        overwrite::<DEPTH>();
+    } else {
+        overwrite::<REACH>();
+    }
+}
+
+#[inline(never)]
+fn overwrite<const LENGTH: usize>() {
     // `black_box` on the reference makes the zeros observable, so they are really stored.
-    let mut dead = [0_u8; DEPTH];
+    let mut dead = [0_u8; LENGTH];
     black_box(&mut dead);
 }

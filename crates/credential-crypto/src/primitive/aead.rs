@@ -18,6 +18,12 @@ pub enum Backend {
     AwsLc,
 }
 
+/// Bytes of stack below the caller within which sealing and opening under a key ring leave their traces, to be
+/// overwritten by [`scrub_stack_to`](nebula_credential_memory::scrub_stack_to). `tests/stack.rs` proves for the processor
+/// it runs on that nothing lies deeper: on x86-64 with AVX-512 they reach 9.3 KiB down with `aes-gcm` and 5.0 KiB with
+/// AWS-LC.
+pub(crate) const STACK_REACH: usize = if cfg!(feature = "aws-lc-rs") { 8 } else { 12 } * 1024;
+
 /// The AEAD refused; it says no more than that.
 #[derive(Debug)]
 pub(crate) struct Refused;

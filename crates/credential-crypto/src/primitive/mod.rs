@@ -21,7 +21,7 @@
 //!
 //! Sealing and opening wipe what they own, but leave traces of derived keys in dead stack frames.
 //! A caller that is done with all its operations calls
-//! [`scrub_stack`](nebula_credential_memory::scrub_stack) once (40 ns).
+//! [`scrub_stack`](nebula_credential_memory::scrub_stack) once (80 ns, and what it pushes out of the cache).
 
 mod aead;
 mod kdf;
@@ -33,6 +33,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 pub use aead::Backend;
+pub(crate) use aead::STACK_REACH;
 use kdf::MessageKey;
 pub use kdf::{Aad, Label};
 pub(crate) use kdf::{Subkey, subkey};

@@ -28,6 +28,10 @@ impl Region {
         self.protection
     }
 
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.page
+    }
+
     /// The page cut into key-sized pieces that do not overlap.
     pub(super) fn chunks(&self) -> impl Iterator<Item = NonNull<[u8; KEY_LEN]>> {
         let page = self.page;
