@@ -6,6 +6,7 @@ use nebula_credential_benches::aead::{Library, Nonces, Raw, Tink};
 use nebula_credential_benches::floor::Floor;
 use nebula_credential_benches::{Bench, Result, fixture, main as bench, repeat};
 use nebula_credential_core::{Clock as _, Plaintext, SystemClock};
+use nebula_credential_crypto::hazmat::{Fresh, HedgeKey, pooled_entropy};
 use nebula_credential_crypto::{KeyRing, KeyRingFile, Place, Sealer};
 
 const SIZES: [usize; 5] = [64, 256, 1024, 4096, 65536];
@@ -63,6 +64,15 @@ fn seal(bench: &mut Bench, memory: &Sealer, file: &Sealer, size: usize) -> Resul
     let floor = race.lane(
         format!("the least this format allows, {}", Library::ours().name()),
         repeat(move || floor.seal(secret.expose()).map(<[u8]>::len)),
+    );
+    let (hedge, source) = (HedgeKey::derive(&[0x72; 32])?, pooled_entropy());
+    race.lane(
+        "keys and salts for it, random and hedged",
+        repeat(move || {
+            let mut fresh = Fresh::empty();
+            let drawn = hedge.draw(&source, &[0x61; 100], secret.expose(), &mut fresh);
+            drawn.map(|()| fresh.salt)
+        }),
     );
     let ours = race.lane(
         format!("envelope on {}", Library::ours().name()),
