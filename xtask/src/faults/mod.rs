@@ -1,12 +1,13 @@
 //! `faults`: each write, sync, rename, opening and truncation of each verb fails in turn.
 //!
 //! The faults come from outside, call by call, so that nothing in the program is made for them. A verb is traced
-//! without faults, twice; each call found there on a file of the store, on a key file or on a draft is a point for each
-//! way in which it may fail, and the verb is run anew for each point, on a copy of the same store. Afterwards a new
-//! process must find what was there before or what the verb leaves, and be able to write; a verb that reported success
-//! must have left all of it, and none may after a sync failed whose work was not done again. A point that is not met
-//! is as bad as a flaw.
+//! without faults, twice, and by strace, if it is there, a third time. Each call found there on a file of the store, on
+//! a key file, a bundle or a draft is a point for each way in which it may fail, and the verb is run anew for each
+//! point, on a copy of the same store. Afterwards a new process must find what was there before or what the verb
+//! leaves, and be able to write; a verb that reported success must have left all of it, and none may after a sync
+//! failed whose work was not done again. A point that is not met is as bad as a flaw.
 
+mod arguments;
 mod calls;
 mod figures;
 mod points;
@@ -14,6 +15,7 @@ mod syncs;
 mod tracer;
 mod trial;
 mod verbs;
+mod witness;
 
 use self::figures::Figures;
 use self::points::Point;
@@ -63,6 +65,14 @@ pub(crate) fn check(metadata: &Metadata, verb: Option<&str>, every: usize) -> Re
         figures.print(verb.name);
         all += figures;
     }
+    println!(
+        "faults: {}",
+        if witness::is_there() {
+            "strace sees the same calls"
+        } else {
+            "strace, which would confirm the calls, is not there"
+        }
+    );
     all.print_sum();
     Ok(all.hold())
 }

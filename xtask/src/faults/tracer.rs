@@ -6,17 +6,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::ptrace::{self, AddressType, Event, Options};
+use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
+use super::arguments::{creates, descriptor, known, plain, text};
 use super::calls::{At, Call, Kind};
 use super::points::{Counts, Fault, Point, Site};
 use crate::Result;
@@ -346,53 +347,6 @@ impl Tracer<'_> {
             Some(parts.join("/"))
         })
     }
-}
-
-fn creates(call: &Call, arguments: [u64; 4]) -> bool {
-    let flags = match call.at {
-        _ if call.kind != Kind::Open => return false,
-        At::Within(..) => arguments[2],
-        _ => arguments[1],
-    };
-    call.name == "creat" || flags & libc::O_CREAT as u64 != 0
-}
-
-/// The name of a file by which every run knows it: random names end with 16 digits.
-fn known(name: &str) -> String {
-    match name.rsplit_once('-') {
-        Some((start, digits))
-            if digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
-        {
-            format!("{start}-*")
-        }
-        _ => name.to_owned(),
-    }
-}
-
-/// Descriptors are 32 bits wide; what the register holds above them says nothing.
-fn descriptor(argument: u64) -> u64 {
-    argument & u64::from(u32::MAX)
-}
-
-/// The path without `.`, as the calls of the program write it; it goes nowhere back.
-fn plain(path: &Path) -> PathBuf {
-    path.components()
-        .filter(|part| *part != Component::CurDir)
-        .collect()
-}
-
-/// The text that ends with a zero byte at an address of the program.
-fn text(id: Pid, address: u64) -> nix::Result<String> {
-    let mut bytes = Vec::new();
-    while bytes.len() < libc::PATH_MAX as usize {
-        let word = ptrace::read(id, (address + bytes.len() as u64) as AddressType)?.to_ne_bytes();
-        if let Some(end) = word.iter().position(|byte| *byte == 0) {
-            bytes.extend(word.iter().take(end));
-            break;
-        }
-        bytes.extend(word);
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Lets a thread go on to its next call. One that was killed meanwhile is told of by the next wait.

@@ -18,6 +18,7 @@ use super::points::{self, Fault, Point};
 use super::syncs;
 use super::tracer::{self, Step, Watched};
 use super::verbs::{self, Bundle, Verb};
+use super::witness;
 use crate::Result;
 use crate::ncred::{Call, Place, State, Workshop};
 
@@ -58,6 +59,7 @@ impl<'a> Trial<'a> {
         // Not the copy that was read: reading changes files too.
         let place = from.copy(workshop, "clean")?;
         let printed = place.must(verb.arguments, verb.stdin)?;
+        let printed = from_here(&place, &printed);
         let new = state(&place, verb)?;
         let changes = old != new;
         if changes == (verb.reads || verb.unseen) {
@@ -84,11 +86,32 @@ impl<'a> Trial<'a> {
                 );
             }
             if points::by_thread(&steps) == points::by_thread(&last) {
+                self.confirm(&steps)?;
                 return Ok(points::points(&steps));
             }
             last = steps;
         }
         Err(format!("`{}` does not make the same calls each time", self.verb.name).into())
+    }
+
+    /// Has strace, where there is one, look at the verb as well: no call may be there that only one of the two sees.
+    fn confirm(&self, steps: &[Step]) -> Result<()> {
+        let seen = witness::seen(steps);
+        let mut by_strace = seen.clone();
+        if witness::is_there() {
+            for round in 0..TRIES {
+                let place = self.from.copy(self.workshop, "witnessed")?;
+                by_strace = witness::by_strace(&place, self.verb.call(), round)?;
+                if by_strace == seen {
+                    break;
+                }
+            }
+        }
+        if by_strace != seen {
+            let verb = self.verb.name;
+            return Err(format!("`{verb}`: strace sees {by_strace:?}, and not {seen:?}").into());
+        }
+        Ok(())
     }
 
     fn steps(&self) -> Result<Vec<Step>> {
@@ -157,7 +180,7 @@ impl<'a> Trial<'a> {
                         "acknowledged and not there: {}",
                         found.differences(&self.new)
                     ))
-                } else if acknowledged && self.verb.reads && output.stdout != self.printed.as_bytes() {
+                } else if acknowledged && self.verb.reads && !self.has_printed(place, output) {
                     Some("it reports a success and prints something else".to_owned())
                 } else if acknowledged && lost {
                     Some("acknowledged after a failed sync".to_owned())
@@ -173,6 +196,10 @@ impl<'a> Trial<'a> {
             }
         }
         verdict
+    }
+
+    fn has_printed(&self, place: &Place, output: &Output) -> bool {
+        from_here(place, &String::from_utf8_lossy(&output.stdout)) == self.printed
     }
 
     fn allows(&self, found: &State) -> bool {
@@ -226,6 +253,11 @@ impl<'a> Trial<'a> {
         }
         Ok((found, undone))
     }
+}
+
+/// The text with paths as they are from the place.
+fn from_here(place: &Place, text: &str) -> String {
+    text.replace(&place.root.display().to_string(), ".")
 }
 
 /// Everything the store at `place` holds, and the bundle that the verb makes, if there is one.

@@ -153,6 +153,7 @@ pub(super) const VERBS: &[Verb] = &[
     reader("list", &["list", "--deleted", "--json"]),
     reader("versions", &["versions", "live", "--json"]),
     reader("run", &["run", "--set=NEW=live#text", "--", "printenv", "NEW"]),
+    reader("doctor", &["doctor", "--json"]),
     reader("key-status", &["key", "status", "--json"]),
 ];
 
