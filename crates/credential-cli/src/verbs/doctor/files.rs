@@ -1,10 +1,11 @@
 //! Owners and modes, and what each file gives away.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use super::findings::OF_FILES;
 use super::{Counts, Exposure, Findings, Severity, shown};
 use crate::exit::Exit;
 use crate::settings::{PassphraseFrom, Settings};
@@ -31,13 +32,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
     let mut exposure = Vec::new();
     let store = &settings.store;
     if private(store, OTHERS, findings, checked) {
-        let entries = std::fs::read_dir(store)
-            .into_iter()
-            .flatten()
-            .filter_map(Result::ok);
-        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
-        names.sort();
-        for name in names {
+        for name in listed(store, findings) {
             let path = store.join(&name);
             let is_file = path.symlink_metadata().is_ok_and(|found| found.is_file());
             private(
@@ -106,6 +101,28 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings, checked: &mut 
         });
     }
     exposure
+}
+
+/// The names in the directory of the store, sorted. Reports it if they cannot be had: files that nobody looked at are
+/// not files in order.
+fn listed(directory: &Path, findings: &mut Findings) -> Vec<OsString> {
+    let names = std::fs::read_dir(directory).and_then(|entries| {
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        names.collect::<std::io::Result<Vec<_>>>()
+    });
+    let Ok(mut names) = names else {
+        findings.error(
+            Exit::Other,
+            "files.read",
+            shown(directory),
+            "it cannot be listed, so the files in it were not looked at",
+            "check the disk, and that you may read the directory",
+        );
+        findings.unchecked(OF_FILES, "the directory cannot be listed");
+        return Vec::new();
+    };
+    names.sort();
+    names
 }
 
 /// Whether there is something at `path`. Reports it if others may read or change it.

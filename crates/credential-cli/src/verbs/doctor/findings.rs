@@ -14,6 +14,7 @@ const CHECKS: &[&str] = &[
     "files.names",
     "files.owner",
     "files.parents",
+    "files.read",
     "files.stray",
     "key.age",
     "key.place",
@@ -39,6 +40,16 @@ const CHECKS: &[&str] = &[
     "system.space",
 ];
 
+/// The checks of each file of a store.
+pub(super) const OF_FILES: &[&str] = &[
+    "files.kind",
+    "files.link",
+    "files.mode",
+    "files.names",
+    "files.owner",
+    "files.stray",
+    "store.leftover",
+];
 /// The checks that need an open store, those that need an open key ring, and those that need both.
 pub(super) const OF_STORE: &[&str] = &[
     "record.expired",
@@ -201,7 +212,7 @@ mod tests {
         for check in CHECKS {
             assert!(manual.contains(&format!("`{check}`")), "{check}");
         }
-        let parts = [OF_STORE, OF_RING, OF_BOTH].into_iter().flatten();
+        let parts = [OF_FILES, OF_STORE, OF_RING, OF_BOTH].into_iter().flatten();
         assert!(parts.into_iter().all(|check| CHECKS.contains(check)));
     }
 

@@ -155,6 +155,38 @@ fn a_full_disk_is_named() {
     );
 }
 
+/// A disk that fails, as strace has it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_cannot_be_listed_is_named() {
+    let place = Place::with_db();
+    let store = place.store_path();
+    let mut command = place.wrapped("strace");
+    command.args(["-f", "-qq", "-o", text(&place.path("trace")), "-P", text(&store)]);
+    command.args(["--trace=openat", "--inject=openat:error=EIO:when=1"]);
+    command.args([env!("CARGO_BIN_EXE_ncred"), "doctor", "--json"]);
+    if !command.output().is_ok_and(|output| !output.stdout.is_empty()) {
+        skip(
+            "a_directory_that_cannot_be_listed_is_named",
+            "there is no strace, or it may not trace",
+        );
+        return;
+    }
+    let told = answer(command, "");
+    let report: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(told.code, 1, "{told:?}");
+    assert_eq!(
+        finding(&report, "files.read").unwrap()["subject"],
+        text(&store),
+        "{report}"
+    );
+    assert_eq!(report["healthy"], false);
+    let unchecked = unchecked(&report);
+    for check in ["files.mode", "files.stray", "store.leftover"] {
+        assert!(unchecked.contains(&check), "{check}: {report}");
+    }
+}
+
 /// The names of the checks that could not be made.
 fn unchecked(report: &Value) -> Vec<&str> {
     let unchecked = report["unchecked"].as_array().unwrap().iter();
