@@ -10,17 +10,17 @@ use nebula_credential_core::{CredentialError, RecordHead, Version};
 
 use crate::config::USES_MAX;
 use crate::fence::Stamp;
-use crate::vault::Locked;
+use crate::vault::SealedValue;
 
 /// What was read.
 pub(crate) struct Body {
     pub(crate) head: RecordHead,
-    pub(crate) value: Locked,
+    pub(crate) value: SealedValue,
     uses: AtomicU32,
 }
 
 impl Body {
-    pub(crate) fn new(head: RecordHead, value: Locked) -> Self {
+    pub(crate) fn new(head: RecordHead, value: SealedValue) -> Self {
         Self {
             head,
             value,

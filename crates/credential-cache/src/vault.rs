@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 use nebula_credential_core::{CredentialError, Plaintext};
-use nebula_credential_memory::{LockedKey, scrub_stack};
+use nebula_credential_memory::{Locked, LockedKey, scrub_stack};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::key::{Aad, Key};
@@ -17,30 +17,28 @@ const NONCE_LEN: usize = 12;
 const TAG_LEN: usize = 16;
 
 /// Seals values under a key that nobody else has and that ends with the vault.
-///
-/// The cipher is set up anew for each value, which costs about 100 ns: one that is kept lies on an ordinary page, and
-/// its first two round keys are the key.
 pub(crate) struct Vault {
-    key: LockedKey,
+    /// With its key schedule, of which the first two round keys are the key.
+    cipher: Locked<Aes256Gcm>,
     /// Counts the values that were sealed: no nonce is used twice under the one key.
     sealed: AtomicU64,
 }
 
 /// A sealed value.
-pub(crate) struct Locked {
+pub(crate) struct SealedValue {
     nonce: [u8; NONCE_LEN],
     tag: [u8; TAG_LEN],
     bytes: Vec<u8>,
 }
 
-impl Locked {
+impl SealedValue {
     /// Bytes of the value.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 }
 
-impl Drop for Locked {
+impl Drop for SealedValue {
     fn drop(&mut self) {
         self.bytes.as_mut_slice().zeroize();
     }
@@ -52,21 +50,22 @@ const _: () = _assert_wiped::<Aes256Gcm>();
 
 impl Vault {
     pub(crate) fn new() -> Result<Self, CredentialError> {
+        let key = LockedKey::generate()?;
         Ok(Self {
-            key: LockedKey::generate()?,
+            cipher: Locked::new(|| Aes256Gcm::new(key.expose().into()))?,
             sealed: AtomicU64::new(0),
         })
     }
 
     /// Seals a copy of `value` for `key` under `epoch`.
-    pub(crate) fn seal(&self, key: &Key, epoch: u64, value: &Plaintext) -> Option<Locked> {
+    pub(crate) fn seal(&self, key: &Key, epoch: u64, value: &Plaintext) -> Option<SealedValue> {
         let aad = Aad::of(key, epoch)?;
         let nonce = nonce(self.sealed.fetch_add(1, Ordering::Relaxed));
         // Wiped on every way out; its capacity is its length, so that nothing is cut off from it.
         let mut bytes = Zeroizing::new(value.expose().to_vec());
         let tag = self.encrypt(&nonce, &aad, &mut bytes);
         scrub_stack();
-        Some(Locked {
+        Some(SealedValue {
             nonce,
             tag: tag?,
             bytes: std::mem::take(&mut *bytes),
@@ -74,10 +73,10 @@ impl Vault {
     }
 
     /// Opens what was sealed for `key` under `epoch`; `None` if it was not, or is damaged.
-    pub(crate) fn open(&self, key: &Key, epoch: u64, locked: &Locked) -> Option<Plaintext> {
+    pub(crate) fn open(&self, key: &Key, epoch: u64, sealed: &SealedValue) -> Option<Plaintext> {
         let aad = Aad::of(key, epoch)?;
-        let mut bytes = Zeroizing::new(locked.bytes.clone());
-        let opened = self.decrypt(locked, &aad, &mut bytes);
+        let mut bytes = Zeroizing::new(sealed.bytes.clone());
+        let opened = self.decrypt(sealed, &aad, &mut bytes);
         scrub_stack();
         opened.map(|()| Plaintext::new(std::mem::take(&mut *bytes)))
     }
@@ -85,20 +84,20 @@ impl Vault {
     // Frames of their own, below the one that scrubs.
     #[inline(never)]
     fn encrypt(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, bytes: &mut [u8]) -> Option<[u8; TAG_LEN]> {
-        Aes256Gcm::new(self.key.expose().into())
+        self.cipher
             .encrypt_inout_detached(nonce.into(), aad.bytes(), InOutBuf::from(bytes))
             .ok()
             .map(Into::into)
     }
 
     #[inline(never)]
-    fn decrypt(&self, locked: &Locked, aad: &Aad, bytes: &mut [u8]) -> Option<()> {
-        Aes256Gcm::new(self.key.expose().into())
+    fn decrypt(&self, sealed: &SealedValue, aad: &Aad, bytes: &mut [u8]) -> Option<()> {
+        self.cipher
             .decrypt_inout_detached(
-                (&locked.nonce).into(),
+                (&sealed.nonce).into(),
                 aad.bytes(),
                 InOutBuf::from(bytes),
-                (&locked.tag).into(),
+                (&sealed.tag).into(),
             )
             .ok()
     }

@@ -1,4 +1,4 @@
-//! 32-byte slots in locked pages. The only unsafe code of the workspace is here, in `region` and in `shared`.
+//! 32-byte slots in locked pages. The only unsafe code of the workspace is here, in `locked`, `region` and `shared`.
 //!
 //! Invariants:
 //! * a slot is either in its slab's `free` list or owned by exactly one `Slot`, never both;

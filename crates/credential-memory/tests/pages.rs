@@ -4,8 +4,9 @@
 
 mod proc;
 
-use nebula_credential_memory::{KEY_LEN, LockedKey};
+use nebula_credential_memory::{KEY_LEN, Locked, LockedKey};
 use proc::{Memory, locked_kib, mapping_of, mappings};
+use zeroize::Zeroizing;
 
 fn address(key: &LockedKey) -> usize {
     key.expose().as_ptr().addr()
@@ -70,5 +71,17 @@ fn pages_are_locked_fenced_left_out_of_dumps_and_wiped() {
     assert!(
         locked_kib() <= before + 64,
         "pages are kept after their keys are gone"
+    );
+
+    // A value of another shape has a page of its own, of the same kind.
+    let locked = Locked::new(|| Zeroizing::new([0xC3_u8; 1000])).unwrap();
+    assert_eq!(**locked, [0xC3; 1000]);
+    assert!(locked.protection().locked && locked.protection().dump_excluded);
+    let mapping = mapping_of((&raw const *locked).addr());
+    assert!(
+        ["lo", "dd"]
+            .iter()
+            .all(|flag| mapping.flags.iter().any(|f| f == flag)),
+        "{mapping:?}"
     );
 }
