@@ -106,9 +106,9 @@ impl LocalStorage {
         self.0.shared.open_here().map(|_| ())
     }
 
-    /// Lets go of the files: what was asked for before is done, the log of changes is written back into the database,
-    /// unless another process writes or reads at that moment, and the connections are closed. A program that ends
-    /// without it loses nothing, but leaves the log to whoever opens the store next, to be read first.
+    /// Lets go of the files: what was asked for before is done, the log of changes is written back into the database
+    /// if it is long and nobody else writes or reads at that moment, and the connections are closed. A program that
+    /// ends without it loses nothing, but leaves the log to whoever opens the store next, to be read first.
     ///
     /// The store can be used again, and is opened again then.
     pub async fn close(&self) {

@@ -23,11 +23,15 @@ fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
-/// A closed store with one record.
+/// A closed store with one record and without a log.
 fn filled() -> (tempfile::TempDir, std::path::PathBuf) {
     let (dir, store) = scratch();
     put(&store, "a", 1, "kept").unwrap();
     wait(store.close());
+    // As any tool of SQLite does that is the last to close.
+    let tool = Connection::open(store.path().join("store.db")).unwrap();
+    tool.query_row("SELECT generation FROM head", [], |_| Ok(()))
+        .unwrap();
     (dir, store.path().to_owned())
 }
 

@@ -45,21 +45,25 @@ fn what_was_stored_is_there_after_reopening() {
 }
 
 #[test]
-fn closing_empties_the_log_and_a_closed_store_is_opened_again() {
+fn closing_empties_a_long_log_and_a_closed_store_is_opened_again() {
     let (_dir, store) = scratch();
     let log = |store: &LocalStorage| store.path().join("store.db-wal").metadata().unwrap().len();
     // Nothing was opened.
     wait(store.close());
     assert!(!store.path().exists());
 
-    let peer = LocalStorage::new(store.path());
-    put(&store, "a", 1, "one").unwrap();
-    put(&peer, "b", 1, "one").unwrap();
+    put(&store, "b", 1, "short").unwrap();
+    wait(store.close());
     assert!(log(&store) > 0);
+
+    let peer = LocalStorage::new(store.path());
+    let long = "x".repeat(300_000);
+    put(&store, "a", 1, &long).unwrap();
+    put(&peer, "b", 2, "one").unwrap();
     wait(store.close());
     assert_eq!(log(&store), 0);
-    put(&peer, "a", 2, "two").unwrap();
-    assert_eq!(get(&store, "a").unwrap(), "two");
+    put(&peer, "a", 2, &long).unwrap();
+    assert_eq!(get(&store, "a").unwrap(), long);
 
     // A log that somebody reads stays.
     let file = store.path().join("store.db");
@@ -68,11 +72,10 @@ fn closing_empties_the_log_and_a_closed_store_is_opened_again() {
     wait(peer.close());
     assert!(log(&store) > 0);
     reader.execute_batch("COMMIT").unwrap();
-    put(&peer, "a", 3, "three").unwrap();
-    drop(store);
+    put(&peer, "a", 3, &long).unwrap();
     wait(peer.close());
     assert_eq!(log(&peer), 0);
-    assert_eq!(get(&peer, "a").unwrap(), "three");
+    assert_eq!(get(&peer, "a").unwrap(), long);
 }
 
 #[test]
