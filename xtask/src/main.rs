@@ -14,6 +14,10 @@ mod faults;
 #[path = "faults/elsewhere.rs"]
 mod faults;
 mod fuzz;
+#[cfg_attr(
+    not(all(target_os = "linux", target_arch = "x86_64")),
+    allow(dead_code, reason = "only `faults` copies places")
+)]
 mod ncred;
 mod process;
 mod prove;
