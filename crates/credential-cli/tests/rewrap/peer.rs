@@ -113,7 +113,7 @@ async fn peer() {
         assert_eq!(order, "go");
         let (mut times, mut failed) = (Vec::new(), Vec::new());
         say("going");
-        while orders.try_recv() == Err(mpsc::TryRecvError::Empty) {
+        loop {
             let number = random.below(records);
             let begun = Instant::now();
             let done = match role {
@@ -129,6 +129,9 @@ async fn peer() {
             times.push(begun.elapsed());
             if let Err(why) = done.map_err(|error| error.to_string()).flatten() {
                 failed.push(format!("{}: {why}", name(number)));
+            }
+            if orders.try_recv() != Err(mpsc::TryRecvError::Empty) {
+                break;
             }
         }
         say(&serde_json::to_string(&interval(times, failed)).unwrap());
