@@ -52,11 +52,13 @@ pub(crate) fn check(metadata: &Metadata, verb: Option<&str>, every: usize) -> Re
     let template = verbs::prepare(&workshop)?;
     let empty = workshop.place("empty")?;
     let fresh = verbs::fresh(&workshop)?;
+    let long = verbs::long(&workshop, &template)?;
     let mut all = Figures::default();
     for verb in chosen {
         let from = match verb.name {
             verbs::INIT => &empty,
             verbs::PUT_FIRST => &fresh,
+            verbs::PUT_LAST => &long,
             _ => &template,
         };
         let trial = Trial::of(&workshop, from, verb)?;

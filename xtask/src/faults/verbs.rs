@@ -52,6 +52,13 @@ impl Verb {
 pub(super) const INIT: &str = "init";
 /// The first write of all: SQLite makes its log for it.
 pub(super) const PUT_FIRST: &str = "put-first";
+/// A write after which the log is copied into the database.
+pub(super) const PUT_LAST: &str = "put-last";
+
+const PUT: Call<'_> = Call {
+    arguments: &["put", "new", "--type=secret_text"],
+    stdin: r#"{"text":"put"}"#,
+};
 
 /// The database and its log, as the points name them.
 pub(super) const DATABASE: &str = "./store/store.db";
@@ -79,12 +86,9 @@ const fn reader(name: &'static str, arguments: &'static [&'static str]) -> Verb 
 /// A verb that is added is a line here. What it works on that the store does not hold yet comes from [`prepare`].
 pub(super) const VERBS: &[Verb] = &[
     verb(INIT, &["init"], ""),
-    verb(
-        PUT_FIRST,
-        &["put", "new", "--type=secret_text"],
-        r#"{"text":"put"}"#,
-    ),
-    verb("put", &["put", "new", "--type=secret_text"], r#"{"text":"put"}"#),
+    verb(PUT_FIRST, PUT.arguments, PUT.stdin),
+    verb("put", PUT.arguments, PUT.stdin),
+    verb(PUT_LAST, PUT.arguments, PUT.stdin),
     verb(
         "put-over",
         &["put", "live", "--type=secret_text"],
@@ -214,23 +218,40 @@ pub(super) fn prepare(workshop: &Workshop) -> Result<Place> {
     Ok(place)
 }
 
-/// Makes a call that is killed before it copies the log into the database, so that whoever comes next finds a log.
+/// Makes a call, and has it killed if it would copy the log into the database: whoever comes next finds a log.
 fn leave_log(workshop: &Workshop, place: &Place, call: Call<'_>) -> Result<()> {
     let copy = place.copy(workshop, "logged")?;
     let (_, steps) = trial::traced(&copy, call, "logged", None)?;
-    let copies = |step: &&Step| step.site.call.kind == Kind::Write && step.site.path == DATABASE;
-    let Some(step) = steps.iter().find(copies) else {
-        return Err("nothing is copied into the database".into());
-    };
-    let point = Point {
+    let point = steps.iter().find(copies).map(|step| Point {
         site: step.site.clone(),
         fault: Fault::Kill,
-    };
-    trial::traced(place, call, "logged", Some(&point))?;
+    });
+    trial::traced(place, call, "logged", point.as_ref())?;
     if !has_log(place) {
-        return Err("a process that was killed left no log".into());
+        return Err("no log is left behind".into());
     }
     Ok(())
+}
+
+/// The same store with a log so long that the next change has it copied into the database.
+pub(super) fn long(workshop: &Workshop, template: &Place) -> Result<Place> {
+    let place = template.copy(workshop, "long")?;
+    for change in 0..CHANGES {
+        let copy = place.copy(workshop, "logged")?;
+        let (_, steps) = trial::traced(&copy, PUT, "logged", None)?;
+        if steps.iter().any(|step| copies(&step)) {
+            return Ok(place);
+        }
+        place.must(&["tags", "plain", &format!("change={change}")], "")?;
+    }
+    Err(format!("{CHANGES} changes are not copied into the database").into())
+}
+
+/// More than a log may hold that is left to the next process.
+const CHANGES: u32 = 200;
+
+fn copies(step: &&Step) -> bool {
+    step.site.call.kind == Kind::Write && step.site.path == DATABASE
 }
 
 /// Whether there are changes in the log.
