@@ -1,5 +1,6 @@
 //! What a cache keeps, and for how long.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,19 @@ impl Default for CacheBuilder {
             epoch: PolicyEpoch::default(),
             metrics: Arc::new(NoMetrics),
         }
+    }
+}
+
+impl fmt::Debug for CacheBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("ttl", &self.ttl)
+            .field("max_entries", &self.max_entries)
+            .field("expiry_buffer", &self.expiry_buffer)
+            .field("negative_ttl", &self.negative_ttl)
+            .field("error_ttl", &self.error_ttl)
+            .field("stale_if_error", &self.stale_if_error)
+            .finish_non_exhaustive()
     }
 }
 

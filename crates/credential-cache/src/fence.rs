@@ -1,7 +1,6 @@
 //! When a copy is no longer current.
 
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,7 +17,6 @@ const UNSETTLED: Duration = Duration::from_secs(60);
 /// Counts the writes through this cache, and reads the store's own counters.
 pub(crate) struct Fence {
     buckets: Box<[Bucket]>,
-    hasher: RandomState,
     changes: Option<Arc<dyn ChangeCounters>>,
     epoch: PolicyEpoch,
 }
@@ -45,7 +43,6 @@ impl Fence {
     pub(crate) fn new(changes: Option<Arc<dyn ChangeCounters>>, epoch: PolicyEpoch) -> Self {
         Self {
             buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
-            hasher: RandomState::new(),
             changes,
             epoch,
         }
@@ -61,7 +58,7 @@ impl Fence {
                 Some((counter, changes.read(counter)?))
             }
         };
-        let bucket = self.bucket_of(id);
+        let bucket = Self::bucket_of(id);
         Some(Stamp {
             bucket,
             generation: self.generation(bucket),
@@ -97,7 +94,7 @@ impl Fence {
 
     /// Makes every copy of `id` stale.
     pub(crate) fn advance(&self, id: &CredentialRef) {
-        self.advance_bucket(self.bucket_of(id));
+        self.advance_bucket(Self::bucket_of(id));
     }
 
     /// Makes every copy of everything stale.
@@ -107,15 +104,18 @@ impl Fence {
 
     /// A write of `id` may still be under way, and nobody will say when it ends. The store's own counters would.
     pub(crate) fn unsettle(&self, id: &CredentialRef) {
-        if let (None, Some(bucket)) = (&self.changes, self.buckets.get(self.bucket_of(id))) {
+        if let (None, Some(bucket)) = (&self.changes, self.buckets.get(Self::bucket_of(id))) {
             let mut unsettled = bucket.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
             *unsettled = Instant::now().checked_add(UNSETTLED);
         }
     }
 
-    fn bucket_of(&self, id: &CredentialRef) -> usize {
+    fn bucket_of(id: &CredentialRef) -> usize {
+        // Without a key: who may write can make others who share a counter read again, at the price of a write each time.
+        let mut hasher = DefaultHasher::new();
+        id.hash(&mut hasher);
         // The remainder of a division by `BUCKETS` fits.
-        usize::try_from(self.hasher.hash_one(id) % BUCKETS as u64).unwrap_or(0)
+        usize::try_from(hasher.finish() % BUCKETS as u64).unwrap_or(0)
     }
 
     // Sequentially consistent: a read that begins after a write was acknowledged sees the write's generation.

@@ -21,7 +21,7 @@ use crate::key::Key;
 use crate::state::{Found, Shared, State};
 use crate::stats::{Answered, CacheStats};
 
-/// Keeps values that were read in memory, sealed, for a while. Clones are the same cache.
+/// Keeps values that were read in memory, sealed, for a while. Clones are the same cache: one for one store.
 ///
 /// Stands below access control, whose decision a hit must not bypass, and above the sealing layer.
 #[derive(Clone)]

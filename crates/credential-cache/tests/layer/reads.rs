@@ -228,10 +228,12 @@ async fn no_more_is_kept_than_there_is_room_for() {
             .max_entries(10)
             .metrics(metrics.clone()),
     );
-    for number in 0..100 {
-        let name = format!("n{number}");
-        world.put(&name, 1, "value").await.unwrap();
-        world.get(&name).await.unwrap();
+    let names: Vec<_> = (0..100).map(|number| format!("n{number}")).collect();
+    for name in &names {
+        world.put(name, 1, "value").await.unwrap();
+    }
+    for name in &names {
+        world.get(name).await.unwrap();
         assert!(world.layer.stats().entries <= 10);
     }
     assert_eq!(metrics.of("nebula_credential_cache_entries"), 10.0);
