@@ -227,8 +227,6 @@ impl State {
             return;
         }
         self.entries.insert(key.clone(), Arc::new(entry));
-        // The bound holds now, not when the map sees fit.
-        self.entries.run_pending_tasks();
         if !Reaper::watch(self) {
             self.entries.invalidate(key);
         }
@@ -276,6 +274,7 @@ impl State {
         }
     }
 
+    /// How many entries there are, after making room: the bound holds now, not when the map sees fit.
     pub(crate) fn count(&self) -> u64 {
         self.entries.run_pending_tasks();
         self.entries.entry_count()
