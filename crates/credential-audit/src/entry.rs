@@ -86,16 +86,7 @@ pub fn entries(
     path: impl AsRef<Path>,
 ) -> Result<impl Iterator<Item = Result<Entry, CredentialError>>, CredentialError> {
     let path = path.as_ref();
-    let mut found: Vec<_> = files::all_completed(path)?
-        .into_iter()
-        .map(|(_, file)| file)
-        .collect();
-    if path.exists() {
-        found.push(path.to_owned());
-    }
-    if found.is_empty() {
-        return Err(unavailable("there is no audit log; check the path"));
-    }
+    let found = files::all(path)?;
     Ok(found.into_iter().flat_map(|file| match Lines::open(&file) {
         Ok(lines) => Either::Lines(lines.map(|(_, line)| parse(&line?))),
         Err(error) => Either::Failed(std::iter::once(Err(error))),

@@ -57,6 +57,18 @@ pub(crate) fn all_completed(path: &Path) -> Result<Vec<(u64, PathBuf)>, Credenti
     Ok(found)
 }
 
+/// The files of a log, the oldest first.
+pub(crate) fn all(path: &Path) -> Result<Vec<PathBuf>, CredentialError> {
+    let mut found: Vec<_> = all_completed(path)?.into_iter().map(|(_, file)| file).collect();
+    if path.exists() {
+        found.push(path.to_owned());
+    }
+    if found.is_empty() {
+        return Err(unavailable("there is no audit log; check the path"));
+    }
+    Ok(found)
+}
+
 /// Whether there is a log already.
 pub(crate) fn exist(path: &Path) -> Result<bool, CredentialError> {
     let present = std::fs::symlink_metadata(path).is_ok_and(|found| found.len() > 0);

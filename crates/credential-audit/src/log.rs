@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::CredentialError;
-use nebula_credential_fs::{append_private_file, is_at};
+use nebula_credential_fs::append_private_file;
 use rustix::fs::{fstat, stat};
 use rustix::io::Errno;
 
@@ -62,7 +62,13 @@ impl Log {
         let files = {
             let locked = state.lock()?;
             match locked.read()? {
-                Some(found) => found.files,
+                Some(mut found) => {
+                    finish_rotation(path, &mut found, &locked)?;
+                    if found.len > 0 && is_missing(path) {
+                        return Err(removed());
+                    }
+                    found.files
+                }
                 None => {
                     if files::exist(path)? {
                         return Err(unavailable(
@@ -167,29 +173,35 @@ fn find(
     state: &mut State,
     locked: &Locked<'_>,
 ) -> Result<u64, CredentialError> {
+    finish_rotation(path, state, locked)?;
     if *files != state.files {
         (*file, *place) = open(path)?;
         *files = state.files;
     }
     match stat(path) {
         Ok(found) if (found.st_dev, found.st_ino) == *place => {
-            return Ok(u64::try_from(found.st_size).unwrap_or(u64::MAX));
+            Ok(u64::try_from(found.st_size).unwrap_or(u64::MAX))
         }
-        Ok(_) => {}
-        // A process died after it had renamed the full file.
-        Err(Errno::NOENT) if is_at(file, files::completed(path, state.files + 1))? => {
-            (*file, *place) = open(path)?;
-            state.files += 1;
-            state.len = 0;
-            *files = state.files;
-            locked.write(state)?;
-            return Ok(0);
-        }
-        Err(_) => {}
+        _ => Err(removed()),
     }
-    Err(unavailable(
-        "the log was removed or replaced while it was in use; put it back, or begin a new one under another path",
-    ))
+}
+
+/// A process may have died after it had renamed the full file, and before it had said so.
+fn finish_rotation(path: &Path, state: &mut State, locked: &Locked<'_>) -> Result<(), CredentialError> {
+    if is_missing(path) && !is_missing(&files::completed(path, state.files + 1)) {
+        state.files += 1;
+        state.len = 0;
+        locked.write(state)?;
+    }
+    Ok(())
+}
+
+fn is_missing(path: &Path) -> bool {
+    matches!(stat(path), Err(Errno::NOENT))
+}
+
+fn removed() -> CredentialError {
+    unavailable("the log was removed or replaced; put it back, or begin a new one under another path")
 }
 
 /// Writes a line at the end, whole or not at all.

@@ -319,7 +319,10 @@ impl AuditLogger {
         };
         let tagged = settings.names == Names::Tagged;
         Ok(Open {
-            log: Log::open(&settings.path, settings.limits, tagged, fresh)?,
+            log: Log::open(&settings.path, settings.limits, tagged, fresh).map_err(|error| match error {
+                CredentialError::Storage(reason) => unavailable(reason),
+                other => other,
+            })?,
             syncer: Arc::new(Syncer::start()?),
             checkpointed: Instant::now(),
             lost: BTreeMap::new(),

@@ -12,7 +12,7 @@ use crate::event::EventKind;
 use crate::line::{Sealed, hex};
 use crate::seed::AuditSeed;
 use crate::state::StateFile;
-use crate::{files, unavailable};
+use crate::files;
 
 /// What a log is verified with.
 #[derive(Debug, Clone, Copy)]
@@ -149,16 +149,7 @@ pub fn verify(
     checkpoints: Option<&Path>,
 ) -> Result<Verification, CredentialError> {
     let path = path.as_ref();
-    let mut found: Vec<_> = files::all_completed(path)?
-        .into_iter()
-        .map(|(_, file)| file)
-        .collect();
-    if path.exists() {
-        found.push(path.to_owned());
-    }
-    if found.is_empty() {
-        return Err(unavailable("there is no audit log; check the path"));
-    }
+    let found = files::all(path)?;
     let key = match with {
         VerifyWith::Seed(seed) => seed.verifier(),
         VerifyWith::Checkpoints(key) => key,
@@ -187,6 +178,9 @@ pub fn verify(
     }
     walk.end(path)
 }
+
+/// The key of a place is found by going there, record by record: a number that was made up must not take for ever.
+const STEPS: u64 = 1 << 32;
 
 struct Walk<'a> {
     with: VerifyWith<'a>,
@@ -238,7 +232,8 @@ impl Walk<'_> {
             self.link = Some(link);
         }
         let link = self.link.as_mut().ok_or(Fault::Malformed)?;
-        if record.seq > link.seq && entry.event == EventKind::LogRecovered.as_str() {
+        let ahead = record.seq.saturating_sub(link.seq);
+        if (1..STEPS).contains(&ahead) && entry.event == EventKind::LogRecovered.as_str() {
             // The key of the place is known by going there; what was lost is lost.
             let gap = Gap {
                 from: link.seq,
@@ -295,8 +290,7 @@ impl Walk<'_> {
             VerifyWith::Seed(seed) => seed.first(),
             VerifyWith::Checkpoints(_) => Link::new(1, [0; 32], [0; 32]),
         };
-        // As many steps as there were records: a number that was made up must not take for ever.
-        if record.seq <= 1 || record.seq > 1 << 32 {
+        if record.seq <= 1 || record.seq > STEPS {
             return first;
         }
         self.begins_after = Some((record.seq - 1, hex(&record.prev), file.to_owned()));
@@ -309,8 +303,8 @@ impl Walk<'_> {
 
     fn end(mut self, path: &Path) -> Result<Verification, CredentialError> {
         if let Some((seq, hash, file)) = &self.begins_after
-            && self.found.problem.is_none()
             && self.retired.as_ref() != Some(&(*seq, hash.clone()))
+            && (self.found.problem.is_none() || !says_so(path, *seq, hash)?)
         {
             self.found.problem = Some(Problem {
                 file: file.clone(),
@@ -336,6 +330,19 @@ impl Walk<'_> {
         };
         Ok(self.found)
     }
+}
+
+/// Whether some line of the log claims that it begins after that record. Not whether the claim is genuine: it says where
+/// a problem is to be looked for that was found before the claim was reached.
+fn says_so(path: &Path, seq: u64, hash: &str) -> Result<bool, CredentialError> {
+    let claim = format!("\"detail\":\"through {seq} {hash}\"");
+    for file in files::all(path)? {
+        let mut lines = Lines::open(&file)?;
+        if lines.any(|(_, line)| line.is_ok_and(|line| String::from_utf8_lossy(&line).contains(&claim))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// `through SEQ HASH`.

@@ -39,7 +39,9 @@ const fn exit_of(kind: ErrorKind) -> Exit {
         ErrorKind::Key => Exit::Locked,
         ErrorKind::Tampered | ErrorKind::UnsupportedFormat => Exit::Damaged,
         ErrorKind::Conflict => Exit::Conflict,
-        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded => Exit::Unavailable,
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::AuditUnavailable => {
+            Exit::Unavailable
+        }
         // An unknown outcome is here, and not with what may simply be tried again.
         _ => Exit::Other,
     }
@@ -171,6 +173,7 @@ mod tests {
             (E::outcome_unknown("x"), Exit::Other),
             (E::unavailable("x"), Exit::Unavailable),
             (E::deadline_exceeded("x"), Exit::Unavailable),
+            (E::audit_unavailable("x"), Exit::Unavailable),
         ];
         for (error, exit) in table {
             let kind = error.kind().as_str();

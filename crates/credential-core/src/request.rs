@@ -78,11 +78,7 @@ impl<P> Op<P> {
     pub const fn changes(&self) -> bool {
         match self {
             Self::Get(_) | Self::Head(_) | Self::List(_) | Self::Versions(_) | Self::Scan(_) => false,
-            Self::Put(_)
-            | Self::Rewrite(_)
-            | Self::Update(_)
-            | Self::Delete(_)
-            | Self::Restore(_) => true,
+            Self::Put(_) | Self::Rewrite(_) | Self::Update(_) | Self::Delete(_) | Self::Restore(_) => true,
         }
     }
 

@@ -143,14 +143,14 @@ impl<S: SecretStore> DynStore for S {
             Op::Get(op) => Box::pin(async move { self.get(&ctx, op).await.map(Response::Record) }),
             Op::Head(op) => Box::pin(async move { self.head(&ctx, op).await.map(Response::Head) }),
             Op::Put(op) => Box::pin(async move { self.put(&ctx, op).await.map(Response::Head) }),
-            Op::Rewrite(op) => {
-                Box::pin(async move { self.rewrite(&ctx, op).await.map(|()| Response::Done) })
-            }
+            Op::Rewrite(op) => Box::pin(async move { self.rewrite(&ctx, op).await.map(|()| Response::Done) }),
             Op::Update(op) => Box::pin(async move { self.update(&ctx, op).await.map(Response::Head) }),
             Op::Delete(op) => Box::pin(async move { self.delete(&ctx, op).await.map(|()| Response::Done) }),
             Op::Restore(op) => Box::pin(async move { self.restore(&ctx, op).await.map(Response::Head) }),
             Op::List(op) => Box::pin(async move { self.list(&ctx, op).await.map(Response::Page) }),
-            Op::Versions(id) => Box::pin(async move { self.versions(&ctx, id).await.map(Response::Versions) }),
+            Op::Versions(id) => {
+                Box::pin(async move { self.versions(&ctx, id).await.map(Response::Versions) })
+            }
             Op::Scan(op) => Box::pin(async move { self.scan(&ctx, op).await.map(Response::Scanned) }),
         }
     }

@@ -3,6 +3,9 @@
 // The derive macros name this crate by its own path.
 extern crate self as nebula_credential;
 
+#[cfg(feature = "audit")]
+#[doc(inline)]
+pub use nebula_credential_audit as audit;
 #[cfg(feature = "cache")]
 #[doc(inline)]
 pub use nebula_credential_cache as cache;
@@ -46,6 +49,8 @@ pub mod prelude {
 
     #[cfg(feature = "local")]
     pub use crate::LocalStorage;
+    #[cfg(feature = "audit")]
+    pub use crate::audit::AuditLogger;
     #[cfg(feature = "cache")]
     pub use crate::cache::{CachedCredentialProvider, CredentialHandle};
     #[cfg(feature = "resilience")]

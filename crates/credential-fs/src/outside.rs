@@ -2,7 +2,7 @@ use std::fs::File;
 use std::path::Path;
 
 use nebula_credential_core::CredentialError;
-use rustix::fs::{AtFlags, CWD, OFlags, fchmod, fstat, openat, statat};
+use rustix::fs::{CWD, OFlags, fchmod, fstat, openat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -76,20 +76,5 @@ fn open(path: &Path, access: OFlags) -> Result<File, CredentialError> {
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(classify(&errno.into(), "create", path)),
         }
-    }
-}
-
-/// Whether `file` is still what lies at `path`: it may have been removed, or another put in its place.
-///
-/// # Errors
-///
-/// [`Storage`](CredentialError::Storage) when the system refuses.
-pub fn is_at(file: &File, path: impl AsRef<Path>) -> Result<bool, CredentialError> {
-    let path = path.as_ref();
-    let ours = fstat(file).map_err(failed("examine", path))?;
-    match statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(named) => Ok((named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)),
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
-        Err(errno) => Err(classify(&errno.into(), "examine", path)),
     }
 }

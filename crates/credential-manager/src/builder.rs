@@ -3,6 +3,8 @@ use std::sync::Arc;
 #[cfg(feature = "cache")]
 use std::time::Duration;
 
+#[cfg(feature = "audit")]
+use nebula_credential_audit::AuditLogger;
 #[cfg(feature = "cache")]
 use nebula_credential_cache::{CacheBuilder, CacheLayer};
 #[cfg(feature = "telemetry")]
@@ -119,6 +121,13 @@ impl Builder {
         <L::Service as Service<Request<Sealed>>>::Future: Send + 'static,
     {
         self.layers.add_sealed(layer);
+        self
+    }
+
+    /// Records every operation in `log`. What cannot be recorded is not done, unless the log was told otherwise.
+    #[cfg(feature = "audit")]
+    pub fn audit_log(mut self, log: AuditLogger) -> Self {
+        self.layers.audit = Some(log);
         self
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "audit")]
+use nebula_credential_audit::{AuditLayer, AuditLogger};
 #[cfg(feature = "cache")]
 use nebula_credential_cache::{CacheBuilder, CacheLayer};
 #[cfg(feature = "telemetry")]
@@ -12,7 +14,7 @@ use nebula_credential_resilience::Resilience;
 #[cfg(feature = "telemetry")]
 use nebula_credential_telemetry::TelemetryLayer;
 use tower::util::BoxCloneSyncService;
-#[cfg(any(feature = "cache", feature = "telemetry"))]
+#[cfg(any(feature = "audit", feature = "cache", feature = "telemetry"))]
 use tower::util::option_layer;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -32,6 +34,8 @@ type Wrap<S> = Arc<dyn Fn(S) -> S + Send + Sync>;
 pub(crate) struct Layers {
     #[cfg(feature = "telemetry")]
     pub(crate) metrics: Option<Arc<dyn MetricsEmitter>>,
+    #[cfg(feature = "audit")]
+    pub(crate) audit: Option<AuditLogger>,
     #[cfg(feature = "cache")]
     pub(crate) cache: Option<CacheBuilder>,
     #[cfg(feature = "resilience")]
@@ -86,6 +90,7 @@ impl Layers {
     /// * the sealing layer;
     /// * the cache, above it, so that a hit opens no envelope; it keeps values sealed under a key of its own;
     /// * the program's own layers on plain requests, which see hits;
+    /// * audit, which records denials and hits, and without a record of which nothing is released;
     /// * telemetry, which sees how everything ended.
     ///
     /// Types are erased once, at the end, and where the program's own layers stand.
@@ -170,6 +175,8 @@ impl Layers {
             + 'static,
         S::Future: Send + 'static,
     {
+        #[cfg(feature = "audit")]
+        let inner = option_layer(self.audit.clone().map(AuditLayer::new)).layer(inner);
         #[cfg(feature = "telemetry")]
         let inner = option_layer(self.metrics.clone().map(TelemetryLayer::new)).layer(inner);
         BoxCloneSyncService::new(inner)

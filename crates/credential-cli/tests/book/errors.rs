@@ -225,7 +225,7 @@ fn catalogue() -> Vec<(&'static str, CredentialError, &'static str)> {
         (
             "CircuitBreakerOpen",
             E::circuit_breaker_open("x"),
-            "The backend was not asked, as it failed before; try again later. For layers of your own: none comes with the library yet.",
+            "The backend was not asked, as it failed before; try again later.",
         ),
         (
             "DeadlineExceeded",
@@ -236,6 +236,11 @@ fn catalogue() -> Vec<(&'static str, CredentialError, &'static str)> {
             "OutcomeUnknown",
             E::outcome_unknown("x"),
             "Read the credential: the write happened or it did not. Never repeat it blindly.",
+        ),
+        (
+            "AuditUnavailable",
+            E::audit_unavailable("x"),
+            "Put the audit log right: make room, put its files back, or find who holds its lock. No value was released; read a credential that was to be changed.",
         ),
         (
             "Unsupported",

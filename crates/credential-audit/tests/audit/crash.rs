@@ -1,0 +1,172 @@
+//! What a crash leaves, and files that are completed, continued and removed.
+
+use std::fs;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use nebula_credential_audit::{AuditLogger, Fault, Gap, entries};
+use nebula_credential_core::{Clock as _, CredentialError, SystemClock};
+
+use crate::support::{Place, event};
+
+fn filled(records: usize) -> Place {
+    let place = Place::new();
+    let log = place.logger();
+    for number in 0..records {
+        log.record(&event(number)).unwrap();
+    }
+    place
+}
+
+fn append(place: &Place, text: &str) {
+    fs::write(place.path(), place.text() + text).unwrap();
+}
+
+#[test]
+fn an_unfinished_record_is_dropped_and_that_is_recorded() {
+    let place = filled(5);
+    append(&place, "{\"seq\":7,\"time\":\"2026");
+    place.logger().record(&event(9)).unwrap();
+    assert!(place.verify().is_intact(), "{:?}", place.verify());
+    assert!(
+        place
+            .text()
+            .contains("21 bytes of an unfinished one were dropped")
+    );
+}
+
+#[test]
+fn records_that_the_state_does_not_know_yet_are_taken_in() {
+    let place = filled(5);
+    let old = fs::read(place.beside("state")).unwrap();
+    let log = place.logger();
+    for number in 5..400 {
+        log.record(&event(number)).unwrap();
+    }
+    fs::write(place.beside("state"), old).unwrap();
+    place.logger().record(&event(9)).unwrap();
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert!(place.text().contains("396 records had not been noted"));
+}
+
+#[test]
+fn records_that_were_lost_with_the_power_are_a_gap_that_the_log_tells_of() {
+    let place = filled(20);
+    let text = place.text();
+    let kept: Vec<_> = text.lines().take(15).collect();
+    // Torn in the middle of a record.
+    fs::write(place.path(), kept.join("\n") + "\n{\"seq\":16,\"ti").unwrap();
+    place.logger().record(&event(9)).unwrap();
+    let found = place.verify();
+    assert_eq!(found.problem, None);
+    assert_eq!(found.gaps, [Gap { from: 16, to: 21 }]);
+    assert!(!found.is_intact());
+}
+
+#[test]
+fn what_someone_else_wrote_is_left_as_it_is_and_nothing_is_written_after_it() {
+    let place = filled(5);
+    let last = place.text().lines().last().unwrap().to_owned();
+    append(&place, &(last.replace("\"seq\":6", "\"seq\":7") + "\n"));
+    let before = place.text();
+    let error = place.logger().record(&event(9)).unwrap_err();
+    assert!(error.to_string().contains("something else wrote"), "{error}");
+    assert_eq!(place.text(), before);
+}
+
+#[test]
+fn a_log_without_its_state_is_not_begun_again() {
+    let place = filled(5);
+    fs::remove_file(place.beside("state")).unwrap();
+    let error = place.logger().record(&event(9)).unwrap_err();
+    assert!(matches!(error, CredentialError::AuditUnavailable(_)), "{error}");
+    assert!(error.to_string().contains("put the state back"), "{error}");
+}
+
+#[test]
+fn a_long_log_goes_on_in_another_file_that_is_linked_to_the_one_before() {
+    let place = Place::new();
+    let log = place.builder().max_file_bytes(10_000).build();
+    for number in 0..200 {
+        log.record(&event(number)).unwrap();
+    }
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert!(found.files > 4, "{found:?}");
+    let read: Vec<_> = entries(place.path()).unwrap().map(Result::unwrap).collect();
+    assert!(read.iter().zip(1..).all(|(entry, seq)| entry.seq == seq));
+    let accessed = read.iter().filter(|entry| entry.event == "accessed").count();
+    assert_eq!(accessed, 200);
+
+    // A file in the middle is no less protected than the last.
+    let middle = place.beside("000002");
+    let text = fs::read_to_string(&middle).unwrap();
+    fs::remove_file(&middle).unwrap();
+    let problem = place.verify().problem.unwrap();
+    assert_eq!((problem.line, problem.fault), (1, Fault::OutOfOrder));
+    fs::write(&middle, text).unwrap();
+    assert!(place.verify().is_intact());
+}
+
+#[test]
+fn a_process_that_died_between_two_files_is_followed_by_one_that_goes_on() {
+    let place = filled(5);
+    fs::rename(place.path(), place.beside("000001")).unwrap();
+    for number in [9, 10] {
+        place.logger().record(&event(number)).unwrap();
+    }
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert_eq!(found.files, 2);
+}
+
+#[test]
+fn old_files_are_removed_and_the_log_says_through_which_record() {
+    let place = Place::new();
+    let log = place
+        .builder()
+        .max_file_bytes(10_000)
+        .keep(Duration::from_secs(86_400))
+        .build();
+    for number in 0..100 {
+        log.record(&event(number)).unwrap();
+    }
+    assert_eq!(place.verify().first, 1);
+    // The files are of today; for one record the clock of the log stands where they are old.
+    let today = SystemClock.now();
+    place.clock.jump(today + TimeDelta::days(40));
+    log.record(&event(100)).unwrap();
+    place.clock.jump(today);
+    for number in 100..200 {
+        log.record(&event(number)).unwrap();
+    }
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert!(found.first > 50, "{found:?}");
+
+    // What the log does not say is not believed.
+    let mut numbers = (1..100).map(|number| place.beside(&format!("{number:06}")));
+    let oldest = numbers.find(|file| file.exists());
+    fs::remove_file(oldest.unwrap()).unwrap();
+    assert_eq!(place.verify().problem.unwrap().fault, Fault::NoBeginning);
+}
+
+#[test]
+fn several_writers_make_one_chain() {
+    let place = Place::new();
+    place.logger().open().unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let log: AuditLogger = place.logger();
+            scope.spawn(move || {
+                for number in 0..200 {
+                    log.record(&event(writer * 1000 + number)).unwrap();
+                }
+            });
+        }
+    });
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert_eq!(found.records, 1 + 4 + 800);
+}
