@@ -72,6 +72,7 @@ impl State {
     }
 
     /// Looks for an answer to `key`.
+    #[inline]
     pub(crate) fn find(&self, key: &Key, ctx: &OpContext) -> Found {
         let Some(entry) = self.entries.get(key) else {
             return Found::Nothing;
@@ -116,6 +117,7 @@ impl State {
     }
 
     /// `None` for a value that is gone, spent or damaged.
+    #[inline]
     fn serve(
         &self,
         key: &Key,
@@ -161,6 +163,7 @@ impl State {
         Ok(record)
     }
 
+    #[inline]
     fn open(&self, key: &Key, epoch: u64, body: &Body) -> Option<Record<Plaintext>> {
         Some(Record {
             payload: self.vault.open(key, epoch, &body.value)?,
