@@ -1,0 +1,226 @@
+//! What a rule says about a text, and how sure it is.
+
+use nebula_credential_core::{OpContext, Principal};
+
+/// How a condition stands. What nobody told is unknown; see [`Effect`](crate::rule::Effect) for what follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Truth {
+    No,
+    Unknown,
+    Yes,
+}
+
+impl Truth {
+    pub(crate) fn not(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Unknown => Self::Unknown,
+            Self::Yes => Self::No,
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::Yes } else { Self::No }
+    }
+}
+
+/// Text, with `{workflow}`, `{node}`, `{user}` or `{principal}` for what the request says of itself, and one `*` at
+/// the end for whatever follows. Matching is of whole texts and takes time linear in them.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    pieces: Vec<Piece>,
+    /// Whether it ends in `*`.
+    open: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Piece {
+    Text(Box<str>),
+    Of(Attribute),
+}
+
+/// What a request says of itself.
+#[derive(Debug, Clone, Copy)]
+enum Attribute {
+    Workflow,
+    Node,
+    User,
+    Principal,
+}
+
+impl Attribute {
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "workflow" => Self::Workflow,
+            "node" => Self::Node,
+            "user" => Self::User,
+            "principal" => Self::Principal,
+            _ => return None,
+        })
+    }
+
+    fn value(self, ctx: &OpContext) -> Option<&str> {
+        let told = ctx.circumstances.as_deref();
+        let name = match self {
+            Self::Workflow => told?.workflow.as_ref()?,
+            Self::Node => told?.node.as_ref()?,
+            Self::User => told?.user.as_ref()?,
+            Self::Principal => match &ctx.principal {
+                Principal::User(name)
+                | Principal::Service(name)
+                | Principal::Workflow(name)
+                | Principal::Action(name) => name,
+                _ => return None,
+            },
+        };
+        Some(name.as_str())
+    }
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what to write.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("is empty; leave it out, or write \"*\" for anything");
+        }
+        if text.chars().any(char::is_control) {
+            return Err("holds a control character; remove it");
+        }
+        let (mut rest, open) = match text.strip_suffix('*') {
+            Some(rest) => (rest, true),
+            None => (text, false),
+        };
+        if rest.contains('*') {
+            return Err("has a `*` before its end; only the last character may be one");
+        }
+        // `{user}*` would match `ann` and `anna` alike.
+        if open && rest.ends_with('}') {
+            return Err("has a `*` right behind a `}`; write `/*`");
+        }
+        let mut pieces = Vec::new();
+        while let Some((before, after)) = rest.split_once('{') {
+            let Some((name, behind)) = after.split_once('}') else {
+                return Err("has a `{` without a `}`; write {workflow}, {node}, {user} or {principal}");
+            };
+            let Some(attribute) = Attribute::named(name) else {
+                return Err("has braces around another name than workflow, node, user or principal");
+            };
+            if before.contains('}') {
+                return Err("has a `}` without a `{`; write {workflow}, {node}, {user} or {principal}");
+            }
+            if !before.is_empty() {
+                pieces.push(Piece::Text(before.into()));
+            } else if !pieces.is_empty() {
+                return Err("has two names in braces with nothing between; put a `/` there");
+            }
+            pieces.push(Piece::Of(attribute));
+            rest = behind;
+        }
+        if rest.contains('}') {
+            return Err("has a `}` without a `{`; write {workflow}, {node}, {user} or {principal}");
+        }
+        if !rest.is_empty() {
+            pieces.push(Piece::Text(rest.into()));
+        }
+        Ok(Self { pieces, open })
+    }
+
+    /// Whether it matches everything.
+    pub(crate) fn is_anything(&self) -> bool {
+        self.open && self.pieces.is_empty()
+    }
+
+    /// Whether `text` is what the pattern says, in a request of `ctx`.
+    pub(crate) fn matches(&self, text: &str, ctx: &OpContext) -> Truth {
+        let mut rest = text;
+        for piece in &self.pieces {
+            let expected = match piece {
+                Piece::Text(text) => text,
+                Piece::Of(attribute) => match attribute.value(ctx) {
+                    Some(value) => value,
+                    None => return Truth::Unknown,
+                },
+            };
+            match rest.strip_prefix(expected) {
+                Some(behind) => rest = behind,
+                None => return Truth::No,
+            }
+        }
+        (self.open || rest.is_empty()).into()
+    }
+}
+
+/// Whether any of `patterns` matches; of none, whatever it is does.
+pub(crate) fn any(patterns: &[Pattern], text: &str, ctx: &OpContext) -> Truth {
+    if patterns.is_empty() {
+        return Truth::Yes;
+    }
+    let each = patterns.iter().map(|pattern| pattern.matches(text, ctx));
+    each.max().unwrap_or(Truth::No)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nebula_credential_core::{Circumstances, CredentialName};
+
+    use super::*;
+
+    fn ctx(workflow: Option<&str>) -> OpContext {
+        let mut told = Circumstances::default();
+        told.workflow = workflow.map(|name| CredentialName::new(name).unwrap());
+        let mut ctx = OpContext::default();
+        ctx.circumstances = Some(Arc::new(told));
+        ctx
+    }
+
+    #[test]
+    fn whole_texts_match_and_nothing_beside_them() {
+        let cases = [
+            ("*", "anything/at.all", Truth::Yes),
+            ("db", "db", Truth::Yes),
+            ("db", "db2", Truth::No),
+            ("db", "d", Truth::No),
+            ("db/*", "db/main", Truth::Yes),
+            ("db/*", "db", Truth::No),
+            ("db*", "db", Truth::Yes),
+            ("workflow/{workflow}", "workflow/billing", Truth::Yes),
+            ("workflow/{workflow}", "workflow/billing/x", Truth::No),
+            ("workflow/{workflow}", "workflow/bill", Truth::No),
+            ("workflow/{workflow}/*", "workflow/billing/x", Truth::Yes),
+            ("{workflow}", "billing", Truth::Yes),
+            ("{node}", "billing", Truth::Unknown),
+            ("x/{node}", "billing", Truth::No),
+        ];
+        for (pattern, text, expected) in cases {
+            let found = Pattern::parse(pattern)
+                .unwrap()
+                .matches(text, &ctx(Some("billing")));
+            assert_eq!(found, expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for text in [
+            "",
+            "a*b",
+            "**",
+            "{user}*",
+            "{user",
+            "user}",
+            "{a}",
+            "{user}{node}",
+            "a}b{user}",
+            "a\nb",
+        ] {
+            assert!(Pattern::parse(text).is_err(), "{text}");
+        }
+    }
+}
