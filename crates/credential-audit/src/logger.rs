@@ -256,6 +256,11 @@ impl AuditLogger {
         Ok(seq)
     }
 
+    /// What happens when a record cannot be written.
+    pub fn on_failure(&self) -> OnFailure {
+        self.0.settings.on_failure
+    }
+
     pub(crate) fn reads(&self) -> Durability {
         self.0.settings.reads
     }

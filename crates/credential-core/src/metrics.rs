@@ -1,5 +1,7 @@
 //! Metrics, through an emitter the program injects.
 
+use std::sync::Arc;
+
 /// Closed sets of label values: both sides are compile-time text, so no name of a credential can become a label.
 pub type Labels<'a> = &'a [(&'static str, &'static str)];
 
@@ -16,6 +18,19 @@ pub trait MetricsEmitter: Send + Sync + 'static {
 
     /// Records one observation of a histogram; times are in seconds.
     fn observe(&self, name: &'static str, labels: Labels<'_>, value: f64);
+}
+
+/// So that the layers of a stack can share one.
+impl<M: MetricsEmitter + ?Sized> MetricsEmitter for Arc<M> {
+    fn increment(&self, name: &'static str, labels: Labels<'_>, by: u64) {
+        (**self).increment(name, labels, by);
+    }
+    fn gauge(&self, name: &'static str, labels: Labels<'_>, value: f64) {
+        (**self).gauge(name, labels, value);
+    }
+    fn observe(&self, name: &'static str, labels: Labels<'_>, value: f64) {
+        (**self).observe(name, labels, value);
+    }
 }
 
 /// Measures nothing.

@@ -17,8 +17,8 @@ pub use nebula_credential_crypto as crypto;
 #[cfg(feature = "manager")]
 #[doc(inline)]
 pub use nebula_credential_manager::{
-    Builder, CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, Keys,
-    RawCredential, Store,
+    Builder, CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, HealthReport,
+    HealthStatus, KeyHealth, Keys, RawCredential, Store,
 };
 #[cfg(feature = "local")]
 #[doc(inline)]

@@ -15,7 +15,7 @@ use nebula_credential_core::{
 };
 use nebula_credential_crypto::KeyRingFile;
 #[cfg(feature = "resilience")]
-use nebula_credential_resilience::Resilience;
+use nebula_credential_resilience::{BreakerState, Resilience};
 use tokio::sync::{OnceCell, watch};
 use tower::ServiceExt as _;
 use tower_layer::Layer;
@@ -265,6 +265,22 @@ impl Inner {
     #[cfg(feature = "cache")]
     pub(crate) fn opened_already(&self) -> Option<&Opened> {
         self.opened.get()
+    }
+
+    #[cfg(feature = "audit")]
+    pub(crate) fn audit_log(&self) -> Option<&AuditLogger> {
+        self.source.layers.audit.as_ref()
+    }
+
+    #[cfg(feature = "resilience")]
+    pub(crate) fn breaker_state(&self) -> Option<BreakerState> {
+        let resilience = self.source.layers.resilience.as_ref()?;
+        Some(resilience.breaker().state())
+    }
+
+    #[cfg(feature = "telemetry")]
+    pub(crate) fn metrics(&self) -> Option<&dyn MetricsEmitter> {
+        self.source.layers.metrics.as_deref()
     }
 
     fn open(&self) -> Result<Opened, CredentialError> {

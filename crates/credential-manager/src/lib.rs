@@ -7,6 +7,7 @@ mod change;
 mod context;
 #[cfg(feature = "cache")]
 mod handle;
+mod health;
 mod keys;
 mod maintenance;
 mod manager;
@@ -20,6 +21,7 @@ mod unlock;
 
 pub use builder::Builder;
 pub use context::CredentialContext;
+pub use health::{HealthReport, HealthStatus, KeyHealth};
 pub use keys::Keys;
 pub use manager::CredentialManager;
 pub use metadata::{CredentialMetadata, CredentialVersion};

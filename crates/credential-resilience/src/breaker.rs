@@ -109,6 +109,9 @@ impl CircuitBreaker {
         clock: Arc<dyn Clock>,
         metrics: Arc<dyn MetricsEmitter>,
     ) -> Self {
+        // A series that begins with the first failure is one that nobody has seen closed.
+        let closed = BreakerState::Closed.gauge();
+        metrics.gauge("nebula_credential_breaker_state", &[("backend", name)], closed);
         Self(Arc::new(Shared {
             config,
             clock,

@@ -1,4 +1,4 @@
-//! The names of the metrics of [`TelemetryLayer`](crate::TelemetryLayer).
+//! The names of the metrics of [`TelemetryLayer`](crate::TelemetryLayer), and of the health report of a manager.
 
 /// Counter of operations: `operation`, and `outcome`, which is `ok` or the kind of the error.
 pub const OPERATIONS: &str = "nebula_credential_operations_total";
@@ -10,3 +10,15 @@ pub const VALUES: &str = "nebula_credential_values_served_total";
 pub const DENIED: &str = "nebula_credential_denied_total";
 /// Counter of records that were damaged or out of place: `operation`. One is reason enough to wake someone.
 pub const TAMPERED: &str = "nebula_credential_tamper_detections_total";
+/// Gauge, 1 or 0: `component`, which is `store`, `keys`, `audit`, or `all` for whether values can be read.
+pub const UP: &str = "nebula_credential_up";
+/// Gauge of how long the store took to answer a health check, in seconds.
+pub const STORE_ANSWER: &str = "nebula_credential_store_answer_seconds";
+/// Gauge of the time until the next credential of the tenant expires, in seconds; infinite if none will.
+pub const SOONEST_EXPIRY: &str = "nebula_credential_soonest_expiry_seconds";
+/// Gauge of the credentials of the tenant that have expired and are still there.
+pub const EXPIRED: &str = "nebula_credential_expired_credentials";
+/// Gauge of the age of the key that wraps, in seconds.
+pub const KEY_AGE: &str = "nebula_credential_key_age_seconds";
+/// Gauge of how many data keys the key that wraps has wrapped, as far as the process knows.
+pub const KEY_WRAPS: &str = "nebula_credential_key_wraps";
