@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use nebula_credential_core::{
     AnyCredential, Credential, CredentialError, CredentialRef, Delete, DeleteMode, IdempotencyToken, Op,
-    Phase, Plaintext, Precondition, Put, Record, RecordHead, Restore, Rewrite, SecretWriter, Selector, Tags,
-    Update, Version, VersionHead, encode_credential, whole_micros,
+    Permission, Phase, Plaintext, Precondition, Put, Record, RecordHead, Restore, Rewrite, SecretWriter,
+    Selector, Tags, Update, Version, VersionHead, encode_credential, whole_micros,
 };
 
 use crate::store::{Value, Write};
@@ -90,7 +90,11 @@ impl CredentialManager {
         version: Version,
         current: Option<Version>,
     ) -> Result<CredentialMetadata, CredentialError> {
-        let Record { head, payload } = self.fetch(id.clone(), Selector::Exact(version)).await?;
+        // The old value is put in place, and shown to nobody.
+        let Record { head, payload } = self
+            .with_permission(Permission::Use)
+            .fetch(id.clone(), Selector::Exact(version))
+            .await?;
         if head.latest == version {
             return Err(CredentialError::invalid_state(format!(
                 "version {version} of {} is the current one; name an earlier one",
@@ -109,7 +113,7 @@ impl CredentialManager {
             must_exist: true,
             ..Write::default()
         };
-        self.write(value, write).await
+        self.with_permission(Permission::Rotate).write(value, write).await
     }
 
     /// Files a credential under `tags` instead of those it has. Tags lie in the clear: needs no key.

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nebula_credential_core::{Credential, CredentialError, CredentialName, Principal};
+use nebula_credential_core::{Credential, CredentialError, CredentialName, Permission, Principal};
 
 use crate::CredentialManager;
 
@@ -29,7 +29,7 @@ pub struct CredentialContext {
 impl CredentialContext {
     pub(crate) fn new(manager: CredentialManager) -> Self {
         Self {
-            manager,
+            manager: manager.with_permission(Permission::Use),
             allowed: Arc::default(),
         }
     }
@@ -55,7 +55,7 @@ impl CredentialContext {
         self.manager.principal()
     }
 
-    /// The current value of a credential on the allow-list.
+    /// The current value of a credential on the allow-list, to be put to use: what is asked for is [`Permission::Use`].
     ///
     /// # Errors
     /// [`CredentialError::AccessDenied`] if `name` is not on it, whether or not it exists; those of

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    Clock, CredentialError, CredentialName, CredentialRef, Get, Op, OpContext, Plaintext, Principal,
-    RecordHead, Request, Response, Scope, Selector, TenantId,
+    Clock, CredentialError, CredentialName, CredentialRef, Get, Op, OpContext, Permission, Plaintext,
+    Principal, RecordHead, Request, Response, Scope, Selector, TenantId,
 };
 use tower::ServiceExt as _;
 use tower_service::Service as _;
@@ -22,6 +22,7 @@ pub struct CredentialManager {
     pub(crate) scope: Scope,
     principal: Principal,
     purpose: Option<Arc<str>>,
+    permission: Option<Permission>,
 }
 
 impl CredentialManager {
@@ -48,6 +49,7 @@ impl CredentialManager {
             scope,
             principal,
             purpose: None,
+            permission: None,
         }
     }
 
@@ -69,9 +71,21 @@ impl CredentialManager {
         }
     }
 
-    pub(crate) fn with_purpose(&self, purpose: &str) -> Self {
+    /// The same store, asked for a purpose, which is recorded, and a policy may ask for it.
+    #[must_use]
+    pub fn with_purpose(&self, purpose: &str) -> Self {
         Self {
             purpose: Some(Arc::from(purpose)),
+            ..self.clone()
+        }
+    }
+
+    /// The same store, for who means to do that with what is asked for: [`Permission::Use`], and not see it, rather than
+    /// [`Permission::Read`]. An operation that cannot be meant so needs what it needs without; see [`Permission::of`].
+    #[must_use]
+    pub fn with_permission(&self, permission: Permission) -> Self {
+        Self {
+            permission: Some(permission),
             ..self.clone()
         }
     }
@@ -107,7 +121,12 @@ impl CredentialManager {
         let mut stack = self.inner.opened().await?.stack.clone();
         let name = op.name();
         let changes = op.changes();
-        let ctx = self.op_context();
+        let ctx = OpContext {
+            permission: self
+                .permission
+                .filter(|claimed| Permission::of(&op, Some(*claimed)).is_ok()),
+            ..self.op_context()
+        };
         // What `oneshot` does, without carrying the request along while the stack is not ready.
         let answer = match stack.ready().await {
             Ok(stack) => stack.call(Request { ctx, op }).await,

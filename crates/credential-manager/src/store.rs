@@ -2,7 +2,8 @@ use std::future::IntoFuture;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    BoxFuture, CredentialError, CredentialRef, Phase, Plaintext, Precondition, Tags, Version, whole_micros,
+    BoxFuture, CredentialError, CredentialRef, Permission, Phase, Plaintext, Precondition, Tags, Version,
+    whole_micros,
 };
 
 use crate::{CredentialManager, CredentialMetadata};
@@ -92,6 +93,13 @@ impl<'a> IntoFuture for Store<'a> {
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move { self.manager.write(self.value?, self.write).await })
+        Box::pin(async move {
+            let value = self.value?;
+            if self.write.must_exist {
+                let rotating = self.manager.with_permission(Permission::Rotate);
+                return rotating.write(value, self.write).await;
+            }
+            self.manager.write(value, self.write).await
+        })
     }
 }
