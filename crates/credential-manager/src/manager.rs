@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    Clock, CredentialError, CredentialName, CredentialRef, Get, Op, OpContext, Permission, Plaintext,
-    Principal, RecordHead, Request, Response, Scope, Selector, TenantId,
+    Circumstances, Clock, CredentialError, CredentialName, CredentialRef, Get, Op, OpContext, Permission,
+    Plaintext, Principal, RecordHead, Request, Response, Scope, Selector, TenantId,
 };
 use tower::ServiceExt as _;
 use tower_service::Service as _;
@@ -23,6 +23,9 @@ pub struct CredentialManager {
     principal: Principal,
     purpose: Option<Arc<str>>,
     permission: Option<Permission>,
+    deadline: Option<DateTime<Utc>>,
+    trace_id: Option<[u8; 16]>,
+    circumstances: Option<Arc<Circumstances>>,
 }
 
 impl CredentialManager {
@@ -50,6 +53,9 @@ impl CredentialManager {
             principal,
             purpose: None,
             permission: None,
+            deadline: None,
+            trace_id: None,
+            circumstances: None,
         }
     }
 
@@ -86,6 +92,33 @@ impl CredentialManager {
     pub fn with_permission(&self, permission: Permission) -> Self {
         Self {
             permission: Some(permission),
+            ..self.clone()
+        }
+    }
+
+    /// The same store, asked for answers until `deadline`: after that nothing is begun, and nothing waited for.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: DateTime<Utc>) -> Self {
+        Self {
+            deadline: Some(deadline),
+            ..self.clone()
+        }
+    }
+
+    /// The same store, asked within the trace of this W3C trace id.
+    #[must_use]
+    pub fn with_trace_id(&self, trace_id: [u8; 16]) -> Self {
+        Self {
+            trace_id: Some(trace_id),
+            ..self.clone()
+        }
+    }
+
+    /// The same store, asked under circumstances that a policy may ask for.
+    #[must_use]
+    pub fn with_circumstances(&self, circumstances: Circumstances) -> Self {
+        Self {
+            circumstances: Some(Arc::new(circumstances)),
             ..self.clone()
         }
     }
@@ -150,6 +183,9 @@ impl CredentialManager {
     pub(crate) fn op_context(&self) -> OpContext {
         OpContext {
             purpose: self.purpose.clone(),
+            deadline: self.deadline,
+            trace_id: self.trace_id,
+            circumstances: self.circumstances.clone(),
             ..OpContext::new(self.principal.clone(), Arc::clone(&self.inner.clock))
         }
     }
