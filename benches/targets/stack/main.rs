@@ -1,0 +1,103 @@
+//! What a manager's layers cost, each by itself and all together, and what live handles cost.
+
+mod audited;
+mod handle;
+mod layers;
+
+use std::process::ExitCode;
+
+use nebula_credential_benches::{Error, Result, fixture, main as bench};
+use nebula_credential_core::Credential;
+use nebula_credential_manager::{Builder, CredentialManager, Keys};
+use nebula_credential_provider_local::LocalStorage;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// Credentials that are read in turn: more than one cache line's worth, and far fewer than a cache holds.
+const COUNT: usize = 64;
+
+fn main() -> ExitCode {
+    bench("stack", |bench| {
+        let bed = Bed::new()?;
+        layers::cached(bench, &bed)?;
+        layers::uncached(bench, &bed)?;
+        audited::written(bench, &bed)?;
+        audited::synced(bench, &bed)?;
+        handle::load(bench)?;
+        handle::two_cores(bench)
+    })
+}
+
+/// Encodes to 256 B: what a password or an API key comes to with its endpoint.
+#[derive(Credential)]
+struct Account {
+    #[secret]
+    token: String,
+    endpoint: String,
+}
+
+fn name(number: usize) -> String {
+    format!("production-database-primary-{number:06}")
+}
+
+/// A local store with credentials in it.
+struct Bed {
+    home: TempDir,
+    runtime: Runtime,
+    storage: LocalStorage,
+    names: Vec<String>,
+}
+
+impl Bed {
+    fn new() -> Result<Self> {
+        let home = fixture::directory(env!("CARGO_TARGET_TMPDIR"))?;
+        let bed = Self {
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()?,
+            storage: LocalStorage::new(home.path().join("store")),
+            names: (0..COUNT).map(name).collect(),
+            home,
+        };
+        let manager = bed.manager(|builder| builder);
+        let first = bed.names.first().ok_or("nothing to read")?;
+        bed.runtime.block_on(async {
+            for name in &bed.names {
+                let account = Account {
+                    token: "t".repeat(207),
+                    endpoint: "https://api.example.com".to_owned(),
+                };
+                manager.store(name, account).await?;
+            }
+            match manager.get_raw(first).await?.expose().len() {
+                256 => Ok(()),
+                other => Err(Error::from(format!("a credential encodes to {other} B, not 256"))),
+            }
+        })?;
+        Ok(bed)
+    }
+
+    /// A manager on the store, with `layers`.
+    fn manager(&self, layers: impl FnOnce(Builder) -> Builder) -> CredentialManager {
+        let builder = CredentialManager::builder()
+            .storage(self.storage.clone())
+            .keys(Keys::key_file(self.home.path().join("config").join("key")));
+        layers(builder).build()
+    }
+
+    /// Typed gets, one after the other.
+    fn gets(&self, manager: &CredentialManager, times: u64) -> Result<()> {
+        self.runtime.block_on(async {
+            for name in self.picks(times) {
+                let account: Account = manager.get(name).await?;
+                std::hint::black_box((account.token.len(), account.endpoint.len()));
+            }
+            Ok(())
+        })
+    }
+
+    /// The names in turn.
+    fn picks(&self, times: u64) -> impl Iterator<Item = &String> {
+        (0..times).zip(self.names.iter().cycle()).map(|(_, name)| name)
+    }
+}
