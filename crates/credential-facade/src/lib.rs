@@ -3,6 +3,9 @@
 // The derive macros name this crate by its own path.
 extern crate self as nebula_credential;
 
+#[cfg(feature = "access")]
+#[doc(inline)]
+pub use nebula_credential_access as access;
 #[cfg(feature = "audit")]
 #[doc(inline)]
 pub use nebula_credential_audit as audit;

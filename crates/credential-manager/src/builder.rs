@@ -3,6 +3,8 @@ use std::sync::Arc;
 #[cfg(feature = "cache")]
 use std::time::Duration;
 
+#[cfg(feature = "access")]
+use nebula_credential_access::AccessLayer;
 #[cfg(feature = "audit")]
 use nebula_credential_audit::AuditLogger;
 #[cfg(feature = "cache")]
@@ -121,6 +123,13 @@ impl Builder {
         <L::Service as Service<Request<Sealed>>>::Future: Send + 'static,
     {
         self.layers.add_sealed(layer);
+        self
+    }
+
+    /// Lets through what the policies of `access` allow, and nothing else. A cache keeps nothing beyond a change of them.
+    #[cfg(feature = "access")]
+    pub fn access(mut self, access: AccessLayer) -> Self {
+        self.layers.access = Some(access);
         self
     }
 

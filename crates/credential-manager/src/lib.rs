@@ -15,6 +15,8 @@ mod metadata;
 mod paths;
 mod raw;
 mod read;
+#[cfg(feature = "access")]
+mod share;
 mod stack;
 mod store;
 mod unlock;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "access")]
+use nebula_credential_access::AccessLayer;
 #[cfg(feature = "audit")]
 use nebula_credential_audit::{AuditLayer, AuditLogger};
 #[cfg(feature = "cache")]
@@ -14,7 +16,12 @@ use nebula_credential_resilience::Resilience;
 #[cfg(feature = "telemetry")]
 use nebula_credential_telemetry::TelemetryLayer;
 use tower::util::BoxCloneSyncService;
-#[cfg(any(feature = "audit", feature = "cache", feature = "telemetry"))]
+#[cfg(any(
+    feature = "access",
+    feature = "audit",
+    feature = "cache",
+    feature = "telemetry"
+))]
 use tower::util::option_layer;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -34,6 +41,8 @@ type Wrap<S> = Arc<dyn Fn(S) -> S + Send + Sync>;
 pub(crate) struct Layers {
     #[cfg(feature = "telemetry")]
     pub(crate) metrics: Option<Arc<dyn MetricsEmitter>>,
+    #[cfg(feature = "access")]
+    pub(crate) access: Option<AccessLayer>,
     #[cfg(feature = "audit")]
     pub(crate) audit: Option<AuditLogger>,
     #[cfg(feature = "cache")]
@@ -90,6 +99,7 @@ impl Layers {
     /// * the sealing layer;
     /// * the cache, above it, so that a hit opens no envelope; it keeps values sealed under a key of its own;
     /// * the program's own layers on plain requests, which see hits;
+    /// * access control, above the cache, so that a hit does not go past it;
     /// * audit, which records denials and hits, and without a record of which nothing is released;
     /// * telemetry, which sees how everything ended.
     ///
@@ -129,6 +139,11 @@ impl Layers {
             return Ok(None);
         };
         let cache = cache.changes(store.changes());
+        #[cfg(feature = "access")]
+        let cache = match &self.access {
+            Some(access) => cache.policy_epoch(access.policies().epoch()),
+            None => cache,
+        };
         #[cfg(feature = "telemetry")]
         let cache = match &self.metrics {
             Some(metrics) => cache.metrics(Arc::clone(metrics)),
@@ -175,6 +190,8 @@ impl Layers {
             + 'static,
         S::Future: Send + 'static,
     {
+        #[cfg(feature = "access")]
+        let inner = option_layer(self.access.clone()).layer(inner);
         #[cfg(feature = "audit")]
         let inner = option_layer(self.audit.clone().map(AuditLayer::new)).layer(inner);
         #[cfg(feature = "telemetry")]
