@@ -116,6 +116,12 @@ impl Checkpoint {
         found
     }
 
+    /// The number of the record that the last note of a file speaks of. Not whether it is genuine.
+    pub(crate) fn last_noted(text: &str) -> Option<u64> {
+        let (_, note) = text.rsplit_once(&format!("{ORIGIN}\n"))?;
+        note.lines().next()?.parse().ok()
+    }
+
     fn verify(seq: &str, hash: &str, signature: &str, key: &CheckpointKey) -> Option<Self> {
         let hash = STANDARD.decode(hash).ok()?;
         let checkpoint = Self {

@@ -4,6 +4,7 @@ mod chain;
 mod checkpoint;
 mod entry;
 mod event;
+mod extent;
 mod files;
 mod layer;
 mod line;
@@ -19,12 +20,13 @@ use std::borrow::Cow;
 
 pub use checkpoint::CheckpointKey;
 pub use entry::{Entry, entries};
+pub use extent::{Extent, extent};
 pub use event::{Event, EventKind, Stage};
 pub use layer::{Audit, AuditLayer};
 pub use logger::{AuditBuilder, AuditLogger, Durability, Names, OnFailure};
 pub use seed::AuditSeed;
 pub use sink::{AuditSink, TracingSink, WriterSink};
-pub use verify::{Fault, Gap, Problem, Tail, Verification, VerifyWith, verify};
+pub use verify::{Fault, Gap, Problem, Tail, Verification, VerifyWith, verify, verify_watched};
 
 fn unavailable(reason: impl Into<Cow<'static, str>>) -> nebula_credential_core::CredentialError {
     nebula_credential_core::CredentialError::audit_unavailable(reason)

@@ -148,6 +148,19 @@ pub fn verify(
     with: VerifyWith<'_>,
     checkpoints: Option<&Path>,
 ) -> Result<Verification, CredentialError> {
+    verify_watched(path, with, checkpoints, |_| {})
+}
+
+/// [`verify()`], and says after every 1,000 records, and at the end of every file, how many were read.
+///
+/// # Errors
+/// As there.
+pub fn verify_watched(
+    path: impl AsRef<Path>,
+    with: VerifyWith<'_>,
+    checkpoints: Option<&Path>,
+    mut progress: impl FnMut(u64),
+) -> Result<Verification, CredentialError> {
     let path = path.as_ref();
     let found = files::all(path)?;
     let key = match with {
@@ -174,7 +187,8 @@ pub fn verify(
         },
     };
     for file in found {
-        walk.file(&file)?;
+        walk.file(&file, &mut progress)?;
+        progress(walk.found.records);
     }
     walk.end(path)
 }
@@ -195,7 +209,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn file(&mut self, file: &PathBuf) -> Result<(), CredentialError> {
+    fn file(&mut self, file: &PathBuf, progress: &mut impl FnMut(u64)) -> Result<(), CredentialError> {
         self.found.files += 1;
         for (number, line) in Lines::open(file)? {
             let line = match line {
@@ -216,6 +230,9 @@ impl Walk<'_> {
             if self.found.problem.is_some() {
                 // Beyond the first fault nothing more can be known.
                 return Ok(());
+            }
+            if self.found.records.is_multiple_of(1000) {
+                progress(self.found.records);
             }
         }
         Ok(())
