@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use nebula_credential::{CredentialName, Scope, TenantId, Version};
+use nebula_credential::{CredentialName, Principal, Scope, TenantId, Version};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -24,6 +24,9 @@ Environment (each is overridden by its option):
   NCRED_SCOPE            which part of the tenant
   NCRED_KEY_FILE         a key file that unlocks the key ring
   NCRED_PASSPHRASE_FILE  a file that holds the passphrase
+  NCRED_PRINCIPAL        who asks, for the audit log and policies
+  NCRED_PURPOSE          what for
+  NCRED_AUDIT_LOG        the file of the audit log
   NCRED_CONFIG           the configuration file
   NCRED_PROFILE          the profile of the configuration file
   NO_COLOR               no colours
@@ -79,6 +82,15 @@ pub(crate) struct Global {
     /// Ask for the passphrase at the terminal
     #[arg(long, global = true, conflicts_with = "passphrase_file")]
     pub(crate) ask_passphrase: bool,
+    /// Who asks: user:NAME, service:NAME, workflow:NAME, action:NAME or process [default: process]
+    #[arg(long, global = true, value_name = "WHO", value_parser = parse::principal)]
+    pub(crate) principal: Option<Principal>,
+    /// What for; recorded in the audit log
+    #[arg(long, global = true, value_name = "TEXT", value_parser = parse::purpose)]
+    pub(crate) purpose: Option<String>,
+    /// Record in this audit log who does what; what cannot be recorded is not done
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) audit_log: Option<PathBuf>,
     /// Print JSON, also for errors
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -143,6 +155,11 @@ pub(crate) enum Verb {
     /// The key ring: what opens it, and its keys
     #[command(subcommand)]
     Key(Key),
+    /// The audit log: who did what with which credential
+    #[command(subcommand)]
+    Audit(crate::verbs::audit::Audit),
+    /// What the store holds, at a glance
+    Stats,
     /// Look for everything that is wrong or soon will be, and name the remedy
     Doctor,
     /// The known credential types and their fields

@@ -7,6 +7,7 @@ mod input;
 mod log;
 mod output;
 mod prompt;
+mod recording;
 mod refusal;
 mod settings;
 mod suggest;
@@ -64,6 +65,8 @@ pub fn command() -> clap::Command {
 fn serve(cli: &Cli, output: &Output) -> Outcome {
     let settings = || Settings::resolve(&cli.global, &|name| std::env::var_os(name));
     let runtime = tokio::runtime::Builder::new_current_thread()
+        // The audit log waits no longer for its disk than it must.
+        .enable_time()
         .build()
         .map_err(|_| {
             exit::Failure::system(

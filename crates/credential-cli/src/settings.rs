@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
-use nebula_credential::{Scope, TenantId};
+use nebula_credential::audit::{AuditLogger, Durability};
+use nebula_credential::{Principal, Scope, TenantId};
 use serde::Deserialize;
 
-use crate::args::Global;
+use crate::args::{Global, parse};
 use crate::exit::{Failure, Outcome};
 
 /// The folder of this product within the user's directories, the same as the library's.
@@ -23,6 +24,10 @@ pub(crate) struct Settings {
     pub(crate) store: PathBuf,
     pub(crate) tenant: TenantId,
     pub(crate) scope: Scope,
+    pub(crate) principal: Principal,
+    pub(crate) purpose: Option<String>,
+    /// Where everything is recorded, if anywhere.
+    pub(crate) audit: Option<AuditLogger>,
     pub(crate) unlock: Unlock,
     /// The configuration file that was read, if one was.
     pub(crate) config: Option<PathBuf>,
@@ -64,6 +69,9 @@ struct Profile {
     scope: Option<String>,
     key_file: Option<PathBuf>,
     passphrase_file: Option<PathBuf>,
+    principal: Option<String>,
+    purpose: Option<String>,
+    audit_log: Option<PathBuf>,
 }
 
 /// The environment, passed as a value so that tests need not change their own.
@@ -116,10 +124,36 @@ impl Settings {
             Some(scope) => scope.clone(),
             None => named_by(text(env, "NCRED_SCOPE")?.or(profile.scope), Scope::new)?,
         };
+        let principal = match &global.principal {
+            Some(principal) => principal.clone(),
+            None => checked(
+                "NCRED_PRINCIPAL",
+                text(env, "NCRED_PRINCIPAL")?.or(profile.principal),
+                parse::principal,
+            )?
+            .unwrap_or(Principal::Process),
+        };
+        let purpose = match &global.purpose {
+            Some(purpose) => Some(purpose.clone()),
+            None => checked(
+                "NCRED_PURPOSE",
+                text(env, "NCRED_PURPOSE")?.or(profile.purpose),
+                parse::purpose,
+            )?,
+        };
+        let audit = global
+            .audit_log
+            .clone()
+            .or_else(|| path("NCRED_AUDIT_LOG"))
+            .or(profile.audit_log)
+            .map(audit_log);
         Ok(Self {
             store,
             tenant,
             scope,
+            principal,
+            purpose,
+            audit,
             unlock,
             config,
         })
@@ -141,6 +175,26 @@ fn named_by<T: Default>(
     parse: impl Fn(String) -> Result<T, nebula_credential::CredentialError>,
 ) -> Outcome<T> {
     text.map_or_else(|| Ok(T::default()), |text| Ok(parse(text)?))
+}
+
+/// What `of` or a profile says, as `parse` reads it, whose refusal is `what; remedy`.
+fn checked<T>(
+    of: &str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Outcome<Option<T>> {
+    text.map(|text| {
+        parse(&text).map_err(|refusal| {
+            let (what, remedy) = refusal.split_once("; ").unwrap_or((&refusal, "set it again"));
+            Failure::usage(format!("{of} or the profile: {what}"), remedy)
+        })
+    })
+    .transpose()
+}
+
+/// A run ends sooner than records are synced by themselves: each is on the disk before its value is released.
+fn audit_log(path: PathBuf) -> AuditLogger {
+    AuditLogger::builder(path).reads(Durability::Synced).build()
 }
 
 fn text(env: Env<'_>, name: &str) -> Outcome<Option<String>> {
@@ -188,7 +242,8 @@ impl Config {
                     "the configuration file {} is not well formed at line {line}",
                     path.display()
                 ),
-                "a profile is a table [profiles.NAME] with store, tenant, scope, key_file and passphrase_file",
+                "a profile is a table [profiles.NAME] with store, tenant, scope, key_file, passphrase_file, principal, \
+                 purpose and audit_log",
             )
         })
     }
@@ -224,6 +279,8 @@ pub fn rehearse(content: &str, wanted: Option<&str>) -> Result<(), String> {
     let path = Path::new(CONFIG_FILE);
     let settled = Config::parse(content, path).and_then(|config| {
         let profile = config.choose(wanted.map(str::to_owned), path)?;
+        checked("NCRED_PRINCIPAL", profile.principal, parse::principal)?;
+        checked("NCRED_PURPOSE", profile.purpose, parse::purpose)?;
         named_by(profile.tenant, TenantId::new)?;
         named_by(profile.scope, Scope::new).map(drop)
     });
@@ -234,7 +291,12 @@ impl Profile {
     /// Relative paths of a profile are meant from the directory of its file.
     fn beside(mut self, file: &Path) -> Self {
         if let Some(directory) = file.parent() {
-            for path in [&mut self.store, &mut self.key_file, &mut self.passphrase_file] {
+            for path in [
+                &mut self.store,
+                &mut self.key_file,
+                &mut self.passphrase_file,
+                &mut self.audit_log,
+            ] {
                 *path = path.take().map(|path| directory.join(path));
             }
         }

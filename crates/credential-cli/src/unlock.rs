@@ -13,6 +13,7 @@ use nebula_credential::{
 use crate::exit::{Failure, Outcome};
 use crate::input;
 use crate::output::Output;
+use crate::recording;
 use crate::settings::{PassphraseFrom, Settings, Unlock};
 
 /// The file of the local store's directory that every store has.
@@ -33,8 +34,13 @@ impl Session {
         let register = Register::with_ring(settings).await?;
         tracing::debug!(by = ?settings.unlock, "unlocking the key ring");
         let session = Self::on(settings, register, Keys::protector(protector(&settings.unlock)?));
-        session.manager.open().await?;
-        Ok(session)
+        match session.manager.open().await {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                recording::not_unlocked(settings, &error)?;
+                Err(error.into())
+            }
+        }
     }
 
     /// Opens the store for what needs no key. Without its key ring a store is not whole, and this is refused too.
@@ -139,13 +145,21 @@ fn context() -> OpContext {
 }
 
 pub(crate) fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> CredentialManager {
-    CredentialManager::builder()
+    let mut builder = CredentialManager::builder()
         .storage(storage)
         .keys(keys)
         .tenant(settings.tenant.clone())
         .scope(settings.scope.clone())
-        .secret_limit(nebula_credential::limits::SECRET_BYTES_MAX)
-        .build()
+        .principal(settings.principal.clone())
+        .secret_limit(nebula_credential::limits::SECRET_BYTES_MAX);
+    if let Some(log) = &settings.audit {
+        builder = builder.audit_log(log.clone());
+    }
+    let manager = builder.build();
+    match &settings.purpose {
+        Some(purpose) => manager.with_purpose(purpose),
+        None => manager,
+    }
 }
 
 /// Tells a store that is not there from one that fails.

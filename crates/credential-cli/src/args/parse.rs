@@ -1,7 +1,7 @@
 //! Parsers of what options take. Their refusals say what is expected and never what was given: a secret may have been.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use nebula_credential::{CredentialName, Scope, TenantId, Version};
+use nebula_credential::{CredentialName, Principal, Scope, TenantId, Version};
 
 type Parsed<T> = Result<T, String>;
 
@@ -18,6 +18,51 @@ pub(crate) fn tenant(text: &str) -> Parsed<TenantId> {
 
 pub(crate) fn scope(text: &str) -> Parsed<Scope> {
     Scope::new(text).map_err(|_| format!("this is no name of a scope; {NAME_RULE}"))
+}
+
+pub(crate) fn principal(text: &str) -> Parsed<Principal> {
+    let refused = || {
+        format!("a principal is user:NAME, service:NAME, workflow:NAME, action:NAME or process; {NAME_RULE}")
+    };
+    if text == "process" {
+        return Ok(Principal::Process);
+    }
+    let (kind, name) = text.split_once(':').ok_or_else(refused)?;
+    let name = CredentialName::new(name).map_err(|_| refused())?;
+    Ok(match kind {
+        "user" => Principal::User(name),
+        "service" => Principal::Service(name),
+        "workflow" => Principal::Workflow(name),
+        "action" => Principal::Action(name),
+        _ => return Err(refused()),
+    })
+}
+
+/// Longest purpose, in bytes: a sentence, or the number of a ticket.
+const PURPOSE_BYTES_MAX: usize = 1024;
+
+pub(crate) fn purpose(text: &str) -> Parsed<String> {
+    match text.len() {
+        1..=PURPOSE_BYTES_MAX => Ok(text.to_owned()),
+        _ => Err(format!(
+            "a purpose has 1 to {PURPOSE_BYTES_MAX} bytes; write what it is for in a few words"
+        )),
+    }
+}
+
+/// A moment, or how long ago it was.
+pub(crate) fn moment(text: &str) -> Parsed<DateTime<Utc>> {
+    use nebula_credential::Clock as _;
+
+    let ago = |ago| nebula_credential::SystemClock.now().checked_sub_signed(ago);
+    match duration(text) {
+        Ok(delta) => ago(delta),
+        Err(_) => time(text).ok(),
+    }
+    .ok_or_else(|| {
+        "a moment is a time as in RFC 3339 or how long ago it was; write it like 2030-12-31T23:59:59Z or 24h"
+            .to_owned()
+    })
 }
 
 pub(crate) fn version(text: &str) -> Parsed<Version> {

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use nebula_credential::{
-    Clock as _, CredentialError, CredentialMetadata, CredentialName, Store, SystemClock,
+    Clock as _, CredentialError, CredentialMetadata, CredentialName, Permission, Store, SystemClock,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -26,7 +26,9 @@ pub(super) async fn put(session: &Session, args: &Put, output: &Output) -> Outco
 
 pub(super) async fn rotate(session: &Session, args: &Rotate, output: &Output) -> Outcome {
     check_expiry(args.write.expires_at)?;
-    let current = match session.manager.get_raw(&args.name).await {
+    // What is replaced is shown to nobody.
+    let manager = session.manager.with_permission(Permission::Use);
+    let current = match manager.get_raw(&args.name).await {
         Ok(current) => current,
         Err(error) => return Err(explain(session, &args.name, error).await),
     };

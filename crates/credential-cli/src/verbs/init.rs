@@ -3,6 +3,7 @@ use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
+use crate::recording;
 use crate::settings::Settings;
 use crate::unlock::{self, KEY_RING};
 
@@ -27,7 +28,9 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
     storage.open().await?;
     let protector = unlock::new_protector(&settings.unlock, &settings.store, output)?;
     let manager = unlock::manager(settings, storage, Keys::protector(protector));
-    let status = manager.key_ring().await?.ring().status();
+    let make = async { Ok(manager.key_ring().await?) };
+    let ring = recording::key_change(settings, "key_init", make).await?;
+    let status = ring.ring().status();
     let unlocked_by = status.slots.first().map_or("", |slot| slot.kind.as_str());
     if output.is_json() {
         return output.value(&Made {

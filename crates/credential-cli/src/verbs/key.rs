@@ -1,6 +1,7 @@
 use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use nebula_credential::crypto::{Epoch, EpochState, EpochUse, JobReport, KeyRingFile, RingStatus, SlotId};
 use nebula_credential::{
@@ -12,16 +13,17 @@ use super::view::{short, time};
 use crate::args::{Key, KeyAdd, KeyRewrap};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
+use crate::recording::key_change;
 use crate::settings::{PassphraseFrom, Settings, Unlock};
 use crate::unlock::{self, Session};
 
 #[derive(Serialize)]
-struct Ring {
+pub(super) struct Ring {
     key_ring: String,
     generation: u64,
     rotation_due: bool,
     slots: Vec<Slot>,
-    keys: Vec<RingKey>,
+    pub(super) keys: Vec<RingKey>,
 }
 
 #[derive(Serialize)]
@@ -32,13 +34,15 @@ struct Slot {
 }
 
 #[derive(Serialize)]
-struct RingKey {
-    key: u32,
-    state: &'static str,
+pub(super) struct RingKey {
+    pub(super) key: u32,
+    pub(super) state: &'static str,
+    #[serde(skip)]
+    pub(super) made: DateTime<Utc>,
     created_at: String,
     rotate_before: String,
     retired_at: Option<String>,
-    wraps: u64,
+    pub(super) wraps: u64,
 }
 
 impl From<RingStatus> for Ring {
@@ -54,6 +58,7 @@ impl From<RingStatus> for Ring {
                 .map(|key| RingKey {
                     key: key.epoch.get(),
                     state: state(key.state),
+                    made: key.created_at,
                     created_at: time(key.created_at),
                     rotate_before: time(key.not_after),
                     retired_at: key.retired_at.map(time),
@@ -62,6 +67,11 @@ impl From<RingStatus> for Ring {
                 .collect(),
         }
     }
+}
+
+/// A key ring as `key status` shows it.
+pub(super) fn described(ring: &KeyRingFile) -> Ring {
+    Ring::from(ring.ring().status())
 }
 
 fn slots(status: &RingStatus) -> Vec<Slot> {
@@ -89,7 +99,8 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
         Key::List => list(&ring, output),
         Key::Add(args) => {
             let protector = unlock::new_protector(&new_unlock(args), &settings.store, output)?;
-            let slot = ring.update(|draft| draft.add_slot(&*protector, SystemClock.now()))?;
+            let add = async { Ok(ring.update(|draft| draft.add_slot(&*protector, SystemClock.now()))?) };
+            let slot = key_change(settings, "key_add", add).await?;
             told(
                 &ring,
                 output,
@@ -104,7 +115,8 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
                     "`ncred key list` shows those there are",
                 ));
             }
-            ring.update(|draft| draft.remove_slot(SlotId::new(args.slot)))?;
+            let remove = async { Ok(ring.update(|draft| draft.remove_slot(SlotId::new(args.slot)))?) };
+            key_change(settings, "key_remove", remove).await?;
             if !output.is_json() {
                 output.note(
                     "whoever could open the ring with it may have kept its root key and a copy of the store",
@@ -113,12 +125,13 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
             told(&ring, output, format!("removed slot {}", args.slot))
         }
         Key::Rotate => {
-            let epoch = session.manager.rotate_key().await?;
+            let rotate = async { Ok(session.manager.rotate_key().await?) };
+            let epoch = key_change(settings, "key_rotate", rotate).await?;
             let done =
                 format!("key {epoch} wraps what is stored from now on; `ncred key rewrap` does the rest");
             told(&ring, output, done)
         }
-        Key::Rewrap(args) => rewrap(session, &ring, args, output).await,
+        Key::Rewrap(args) => key_change(settings, "key_rewrap", rewrap(session, &ring, args, output)).await,
     }
 }
 
@@ -138,13 +151,13 @@ fn new_unlock(args: &KeyAdd) -> Unlock {
 /// Reports a change of the ring: in JSON, what it is now.
 fn told(ring: &KeyRingFile, output: &Output, done: String) -> Outcome {
     if output.is_json() {
-        return output.value(&Ring::from(ring.ring().status()));
+        return output.value(&described(ring));
     }
     output.line(done)
 }
 
 fn status(ring: &KeyRingFile, output: &Output) -> Outcome {
-    let ring = Ring::from(ring.ring().status());
+    let ring = described(ring);
     if output.is_json() {
         return output.value(&ring);
     }

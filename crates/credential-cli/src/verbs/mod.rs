@@ -1,6 +1,7 @@
 //! One function per verb, one file per family.
 
 mod about;
+pub(crate) mod audit;
 mod bundle_key;
 mod change;
 mod doctor;
@@ -11,6 +12,7 @@ mod init;
 mod key;
 mod read;
 pub(crate) mod run;
+mod stats;
 mod view;
 
 use nebula_credential::{CredentialError, CredentialName};
@@ -18,28 +20,37 @@ use nebula_credential::{CredentialError, CredentialName};
 use crate::args::Verb;
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
+use crate::recording;
 use crate::settings::Settings;
 use crate::suggest;
 use crate::unlock::{Register, Session};
 
 /// Does what was asked. Settings are settled only for verbs that need a store.
 pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, output: &Output) -> Outcome {
+    // Of what is done with values and keys there is a record, or it is not done.
+    let recorded = || {
+        let settings = settings()?;
+        recording::open(&settings, output)?;
+        Ok::<_, Failure>(settings)
+    };
     match verb {
-        Verb::Init => return init::run(&settings()?, output).await,
-        Verb::Export(args) => return export::run(args, &settings()?, output).await,
-        Verb::Import(args) => return import::run(args, &settings()?, output).await,
+        Verb::Init => return init::run(&recorded()?, output).await,
+        Verb::Export(args) => return export::run(args, &recorded()?, output).await,
+        Verb::Import(args) => return import::run(args, &recorded()?, output).await,
+        Verb::Audit(verb) => return audit::run(verb, &settings()?, output).await,
+        Verb::Stats => return stats::run(&settings()?, output).await,
         Verb::List(args) => return read::list(&Register::open(&settings()?).await?, args, output).await,
         Verb::Versions(args) => {
             return read::versions(&Register::open(&settings()?).await?, args, output).await;
         }
         Verb::Doctor => return doctor::run(&settings()?, output).await,
-        Verb::Run(args) => return run::run(args, &settings()?).await,
+        Verb::Run(args) => return run::run(args, &recorded()?).await,
         Verb::Types(args) => return about::types(args, output),
         Verb::Completions(args) => return about::completions(args, output),
         Verb::Man(args) => return about::man(args, output),
         _ => {}
     }
-    let settings = settings()?;
+    let settings = recorded()?;
     let session = match verb {
         Verb::Tags(_) | Verb::Delete(_) | Verb::Restore(_) | Verb::Purge(_) => {
             Session::locked(&settings).await?
@@ -70,6 +81,8 @@ async fn on(session: &Session, verb: &Verb, settings: &Settings, output: &Output
         | Verb::Run(_)
         | Verb::List(_)
         | Verb::Versions(_)
+        | Verb::Audit(_)
+        | Verb::Stats
         | Verb::Doctor
         | Verb::Types(_)
         | Verb::Completions(_)

@@ -1,7 +1,7 @@
 use std::io::{self, IsTerminal as _};
 
 use chrono::{DateTime, Utc};
-use nebula_credential::{Clock as _, Phase, RecordHead, SystemClock, Tags, VersionHead};
+use nebula_credential::{Clock as _, Permission, Phase, RecordHead, SystemClock, Tags, VersionHead};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -29,9 +29,11 @@ struct OneField<'a> {
 }
 
 pub(super) async fn get(session: &Session, args: &Get, output: &Output) -> Outcome {
+    // Also without --reveal: the fields that are no secret are shown.
+    let manager = session.manager.with_permission(Permission::Read);
     let found = match args.version {
-        Some(version) => session.manager.get_raw_version(&args.name, version).await,
-        None => session.manager.get_raw(&args.name).await,
+        Some(version) => manager.get_raw_version(&args.name, version).await,
+        None => manager.get_raw(&args.name).await,
     };
     let raw = match found {
         Ok(raw) => raw,

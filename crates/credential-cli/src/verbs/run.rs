@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::{Args, ValueHint};
-use nebula_credential::{Clock as _, CredentialName, FieldKind, RawCredential, SystemClock};
+use nebula_credential::{Clock as _, CredentialName, FieldKind, Permission, RawCredential, SystemClock};
 use zeroize::Zeroizing;
 
 use super::{explain, import, read};
@@ -245,7 +245,9 @@ async fn resolve_all(declared: Declared, settings: &Settings) -> Outcome<Values>
 }
 
 async fn open(session: &Session, variable: &str, name: &CredentialName) -> Outcome<RawCredential> {
-    let raw = match session.manager.get_raw(name).await {
+    // It is put to use by the command, and shown to nobody here.
+    let manager = session.manager.with_permission(Permission::Use);
+    let raw = match manager.get_raw(name).await {
         Ok(raw) => raw,
         Err(error) => {
             let is_absent = error.is_not_found();

@@ -1,0 +1,254 @@
+//! `ncred audit verify`.
+
+use std::io::{self, IsTerminal as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueHint};
+use indicatif::{ProgressBar, ProgressStyle};
+use nebula_credential::ErrorKind;
+use nebula_credential::audit::{
+    AuditSeed, CheckpointKey, Fault, Gap, Problem, Tail, Verification, VerifyWith, verify_watched,
+};
+use serde::Serialize;
+
+use super::{Log, read_small};
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::Output;
+use crate::settings::Settings;
+
+const AFTER_HELP: &str = "\
+With the seed every record is checked. With the public key of the checkpoints, their order is, and what lies before the last \
+checkpoint; what comes after it may be forged. The seed is written once, beside a new log, and names the public key, too.
+
+The exit code is 0 if nothing is wrong and nothing missing, 6 if something is, and 8 if the log cannot be read.";
+
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    log: Log,
+    /// The seed of the log
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "verifier")]
+    seed: Option<PathBuf>,
+    /// The public key of its checkpoints, or a file that holds it
+    #[arg(long, value_name = "KEY|FILE", conflicts_with = "seed")]
+    verifier: Option<String>,
+    /// The checkpoints [default: beside the log]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    checkpoints: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    intact: bool,
+    records: u64,
+    first: u64,
+    last: u64,
+    files: u64,
+    checkpoints: u64,
+    problem: Option<FoundProblem>,
+    gaps: Vec<FoundGap>,
+    tail: &'static str,
+    known_through: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct FoundProblem {
+    file: String,
+    line: u64,
+    record: u64,
+    fault: &'static str,
+    message: &'static str,
+}
+
+#[derive(Serialize)]
+struct FoundGap {
+    from: u64,
+    to: u64,
+}
+
+impl From<&Verification> for Found {
+    fn from(found: &Verification) -> Self {
+        let problem = |problem: &Problem| FoundProblem {
+            file: problem.file.display().to_string(),
+            line: problem.line,
+            record: problem.expected,
+            fault: fault(problem.fault),
+            message: problem.fault.as_str(),
+        };
+        let gap = |gap: &Gap| FoundGap {
+            from: gap.from,
+            to: gap.to,
+        };
+        let (tail, known_through) = match found.tail {
+            Tail::Complete => ("complete", Some(found.last)),
+            Tail::Cut { known } => ("cut", Some(known)),
+            Tail::Unknown => ("unknown", None),
+        };
+        Self {
+            intact: found.is_intact(),
+            records: found.records,
+            first: found.first,
+            last: found.last,
+            files: found.files,
+            checkpoints: found.checkpoints,
+            problem: found.problem.as_ref().map(problem),
+            gaps: found.gaps.iter().map(gap).collect(),
+            tail,
+            known_through,
+        }
+    }
+}
+
+const fn fault(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Malformed => "malformed",
+        Fault::OutOfOrder => "out_of_order",
+        Fault::Unchained => "unchained",
+        Fault::Forged => "forged",
+        Fault::NoBeginning => "no_beginning",
+        Fault::Contradicted => "contradicted",
+        _ => "other",
+    }
+}
+
+pub(super) fn run(args: &Verify, settings: &Settings, output: &Output) -> Outcome {
+    let path = args.log.path(settings)?;
+    let seed = match &args.seed {
+        Some(file) => Some(seed(file, output)?),
+        None => None,
+    };
+    let key = match &args.verifier {
+        Some(text) => Some(verifier(text)?),
+        None => None,
+    };
+    let with = match (&seed, &key) {
+        (Some(seed), _) => VerifyWith::Seed(seed),
+        (None, Some(key)) => VerifyWith::Checkpoints(key),
+        (None, None) => return Err(Failure::usage("no seed is named", "name it with --seed")),
+    };
+    if args.checkpoints.as_ref().is_some_and(|file| !file.is_file()) {
+        return Err(Failure::not_found(
+            "there is no such file of checkpoints",
+            "check --checkpoints, or leave it out for the one beside the log",
+        ));
+    }
+    let bar = bar(output);
+    let found = verify_watched(path, with, args.checkpoints.as_deref(), |records| {
+        bar.set_position(records);
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    if output.is_json() {
+        output.value(&Found::from(&found))?;
+    } else {
+        print(&found, seed.is_some(), output)?;
+    }
+    conclude(&found, seed.is_some())
+}
+
+fn seed(file: &Path, output: &Output) -> Outcome<AuditSeed> {
+    let seed = AuditSeed::parse(&read_small(file, "seed")?)?;
+    if file.metadata().is_ok_and(|found| found.mode() & 0o077 != 0) {
+        output.warn(format!(
+            "{0} can be read by others, and who has the seed can forge records; run `chmod 600 {0}`",
+            file.display()
+        ));
+    }
+    Ok(seed)
+}
+
+/// What begins as a key is none of a file's names.
+fn verifier(text: &str) -> Outcome<CheckpointKey> {
+    if let Ok(key) = CheckpointKey::parse(text) {
+        return Ok(key);
+    }
+    let content = read_small(Path::new(text), "verifier key")?;
+    // A seed names the key, too, in a line of its own.
+    let named = content.lines().find_map(|line| line.strip_prefix("verifier "));
+    Ok(CheckpointKey::parse(named.unwrap_or(&content))?)
+}
+
+fn bar(output: &Output) -> ProgressBar {
+    if output.is_json() || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    match ProgressStyle::with_template("{spinner} {pos} records, {per_sec}") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn print(found: &Verification, by_seed: bool, output: &Output) -> Outcome {
+    output.line(format!(
+        "records {} to {}, in {}; {} checked",
+        found.first,
+        found.last,
+        counted(found.files, "file"),
+        counted(found.checkpoints, "checkpoint"),
+    ))?;
+    if let Some(problem) = &found.problem {
+        output.line(format!("wrong: {problem}"))?;
+        // What comes behind it was not looked at.
+        return Ok(());
+    }
+    for gap in &found.gaps {
+        output.line(format!(
+            "missing: records {} to {}; the log itself says that they were lost",
+            gap.from, gap.to
+        ))?;
+    }
+    output.line(match found.tail {
+        Tail::Complete => "the end is the end: the writer's state knows of no later record".to_owned(),
+        Tail::Cut { known } => format!(
+            "cut: records {} to {known} are missing at the end",
+            found.last + 1
+        ),
+        Tail::Unknown => {
+            "the writer's state is not there: whether records behind the last checkpoint were cut off \
+                          cannot be known"
+                .to_owned()
+        }
+    })?;
+    if !by_seed {
+        output.line("what comes behind the last checkpoint may be forged: only the seed tells")?;
+    }
+    match found.is_intact() {
+        true => output.line("intact"),
+        false => Ok(()),
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
+
+fn conclude(found: &Verification, by_seed: bool) -> Outcome {
+    if found.is_intact() {
+        return Ok(());
+    }
+    let (message, help) = match &found.problem {
+        Some(problem) => (
+            format!("the log was tampered with: {problem}"),
+            match by_seed && found.records == 0 {
+                true => "check that this is the seed of this log; if it is, keep the log as evidence",
+                false => "keep the log as evidence, and compare it with a backup or a copy that a sink made",
+            },
+        ),
+        None => (
+            "records are missing from the log".to_owned(),
+            "after a loss of power that is to be expected; otherwise someone cut the log off",
+        ),
+    };
+    Err(Failure {
+        kind: ErrorKind::Tampered.as_str(),
+        message,
+        help: Some(help.to_owned()),
+        exit: Exit::Damaged,
+    })
+}
