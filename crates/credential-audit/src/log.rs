@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -16,7 +17,7 @@ use rustix::io::Errno;
 use crate::chain::Hash;
 use crate::event::{Event, EventKind};
 use crate::line::{self, Naming, Sealed};
-use crate::state::{Locked, State, StateFile};
+use crate::state::{State, StateFile};
 use crate::{files, unavailable};
 
 /// Longest line: names, rule and purpose are bounded far below.
@@ -41,7 +42,8 @@ pub(crate) struct Log {
     tagged: bool,
 }
 
-type Place = (u64, u64);
+/// Device and number of a file, as wide as the system has them.
+type Place = (rustix::fs::Dev, u64);
 
 /// A record that was written.
 pub(crate) struct Written {
@@ -56,15 +58,20 @@ impl Log {
         path: &Path,
         limits: Limits,
         tagged: bool,
+        held: Arc<AtomicBool>,
         fresh: impl FnOnce() -> Result<State, CredentialError>,
     ) -> Result<Self, CredentialError> {
-        let state = StateFile::open(&files::state(path))?;
+        let state = StateFile::open_again(&files::state(path), held)?;
+        let mut begun_now = false;
         let files = {
             let locked = state.lock()?;
             match locked.read()? {
-                Some(mut found) => {
-                    finish_rotation(path, &mut found, &locked)?;
-                    if found.len > 0 && is_missing(path) {
+                Some(found) => {
+                    // Between two files there is none; the first record goes on in the next.
+                    if found.len > 0
+                        && is_missing(path)
+                        && is_missing(&files::completed(path, found.files + 1))
+                    {
                         return Err(removed());
                     }
                     found.files
@@ -77,11 +84,17 @@ impl Log {
                     }
                     let begun = fresh()?;
                     locked.write(&begun)?;
+                    // A log whose state a loss of power took with it could not be continued.
+                    locked.sync()?;
+                    begun_now = true;
                     begun.files
                 }
             }
         };
         let (file, place) = open(path)?;
+        if begun_now {
+            files::sync_directory(path)?;
+        }
         Ok(Self {
             path: path.to_owned(),
             file,
@@ -120,17 +133,18 @@ impl Log {
         let mut state = locked
             .read()?
             .ok_or_else(|| unavailable("the state of the log was emptied; put it back"))?;
-        let len = find(path, file, place, files, &mut state, &locked)?;
+        let len = find(path, file, place, files, &mut state, time, &mut own)?;
         if len != state.len {
             own.push(recover(file, len, &mut state)?);
-            locked.write(&state)?;
         }
-        if let Some(event) = rotate(path, file, place, files, *limits, time, &mut state)? {
+        // What was found is written first: until then the state tells of it to whoever comes next.
+        let mut rotated = false;
+        if own.is_empty()
+            && let Some(event) = rotate(path, file, place, files, *limits, time, &mut state)?
+        {
             own.push(event);
             locked.write(&state)?;
-            if let Some(event) = retire(path, limits.keep, time)? {
-                own.push(event);
-            }
+            rotated = true;
         }
         let mut write = |event: &Event| -> Result<Written, CredentialError> {
             let naming = match tagged {
@@ -154,6 +168,18 @@ impl Log {
         for event in &own {
             write(event)?;
         }
+        if rotated {
+            for completed in expired(path, limits.keep, time)? {
+                let Some(event) = retirement(&completed)? else {
+                    // What is damaged is evidence, and stays.
+                    break;
+                };
+                // Recorded first: a file that is gone and of which nothing is said was taken away.
+                write(&event)?;
+                std::fs::remove_file(&completed)
+                    .map_err(|_| unavailable("an old file of the log cannot be removed"))?;
+            }
+        }
         write(event)
     }
 }
@@ -171,29 +197,50 @@ fn find(
     place: &mut Place,
     files: &mut u64,
     state: &mut State,
-    locked: &Locked<'_>,
+    time: DateTime<Utc>,
+    own: &mut Vec<Event>,
 ) -> Result<u64, CredentialError> {
-    finish_rotation(path, state, locked)?;
-    if *files != state.files {
-        (*file, *place) = open(path)?;
-        *files = state.files;
-    }
-    match stat(path) {
-        Ok(found) if (found.st_dev, found.st_ino) == *place => {
-            Ok(u64::try_from(found.st_size).unwrap_or(u64::MAX))
+    loop {
+        if *files != state.files {
+            (*file, *place) = open(path)?;
+            files::sync_directory(path)?;
+            *files = state.files;
         }
-        _ => Err(removed()),
+        let len = match stat(path) {
+            Ok(found) if (found.st_dev, found.st_ino) == *place => {
+                Some(u64::try_from(found.st_size).unwrap_or(u64::MAX))
+            }
+            _ => None,
+        };
+        if len == Some(state.len) || !finish_rotation(path, state, time, own)? {
+            return len.ok_or_else(removed);
+        }
     }
 }
 
-/// A process may have died after it had renamed the full file, and before it had said so.
-fn finish_rotation(path: &Path, state: &mut State, locked: &Locked<'_>) -> Result<(), CredentialError> {
-    if is_missing(path) && !is_missing(&files::completed(path, state.files + 1)) {
-        state.files += 1;
-        state.len = 0;
-        locked.write(state)?;
+/// A process may have died after it had renamed the full file, and before it had said so; after a loss of power, the state
+/// may be from before that. Whether there was a completed file the state did not know of.
+fn finish_rotation(
+    path: &Path,
+    state: &mut State,
+    time: DateTime<Utc>,
+    own: &mut Vec<Event>,
+) -> Result<bool, CredentialError> {
+    let completed = files::completed(path, state.files + 1);
+    if is_missing(&completed) {
+        return Ok(false);
     }
-    Ok(())
+    let file = append_private_file(&completed)?;
+    let found = fstat(&file).map_err(|_| unavailable("the log cannot be examined"))?;
+    let len = u64::try_from(found.st_size).unwrap_or(u64::MAX);
+    if len != state.len {
+        own.push(recover(&file, len, state)?);
+    }
+    state.files += 1;
+    state.len = 0;
+    state.since = time.timestamp_micros();
+    own.push(continues(&completed));
+    Ok(true)
 }
 
 fn is_missing(path: &Path) -> bool {
@@ -296,6 +343,11 @@ fn rotate(
     let refused = |_| unavailable("the log cannot go on in a new file; check its directory");
     file.sync_data().map_err(refused)?;
     let completed = files::completed(path, state.files + 1);
+    if !is_missing(&completed) {
+        return Err(unavailable(
+            "the file the log would be completed as is there already; move it away",
+        ));
+    }
     std::fs::rename(path, &completed).map_err(refused)?;
     (*file, *place) = open(path)?;
     files::sync_directory(path)?;
@@ -303,36 +355,42 @@ fn rotate(
     state.len = 0;
     state.since = time.timestamp_micros();
     *files = state.files;
-    let mut event = Event::new(EventKind::LogRotated);
-    let name = completed
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned());
-    event.detail = name.map(|name| format!("continues {name}").into());
-    Ok(Some(event))
+    Ok(Some(continues(&completed)))
 }
 
-/// Removes the completed files that are older than `keep`, and says what the last of them ended with.
-fn retire(path: &Path, keep: Duration, time: DateTime<Utc>) -> Result<Option<Event>, CredentialError> {
-    let mut last = None;
-    for (_, file) in files::all_completed(path)? {
-        let modified = std::fs::metadata(&file).and_then(|found| found.modified());
+fn continues(completed: &Path) -> Event {
+    let mut event = Event::new(EventKind::LogRotated);
+    let name = completed.file_name().map(|name| name.to_string_lossy());
+    event.detail = name.map(|name| format!("continues {name}").into());
+    event
+}
+
+/// The completed files that are older than `keep`, the oldest first.
+fn expired(path: &Path, keep: Duration, time: DateTime<Utc>) -> Result<Vec<PathBuf>, CredentialError> {
+    let is_expired = |file: &PathBuf| {
+        let modified = std::fs::metadata(file).and_then(|found| found.modified());
         let age = modified
             .ok()
             .and_then(|modified| std::time::SystemTime::from(time).duration_since(modified).ok());
-        if age.is_none_or(|age| age < keep) {
-            break;
-        }
-        let content = std::fs::read(&file).map_err(|_| unavailable("a completed file cannot be read"))?;
-        let line = content.strip_suffix(b"\n").unwrap_or(&content);
-        let line = line.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        if let Some(sealed) = Sealed::parse(line) {
-            last = Some((sealed.seq, sealed.hash));
-        }
-        std::fs::remove_file(&file).map_err(|_| unavailable("an old file of the log cannot be removed"))?;
-    }
-    Ok(last.map(|(seq, hash)| {
+        age.is_some_and(|age| age >= keep)
+    };
+    let completed = files::all_completed(path)?.into_iter().map(|(_, file)| file);
+    Ok(completed.take_while(is_expired).collect())
+}
+
+/// Says what a completed file ends with; `None` if that is no record.
+fn retirement(completed: &Path) -> Result<Option<Event>, CredentialError> {
+    let refused = |_| unavailable("a completed file cannot be read");
+    let file = File::open(completed).map_err(refused)?;
+    let len = file.metadata().map_err(refused)?.len();
+    let start = len.saturating_sub(LINE_MAX as u64);
+    let mut tail = vec![0; usize::try_from(len - start).unwrap_or(0)];
+    file.read_exact_at(&mut tail, start).map_err(refused)?;
+    let line = tail.strip_suffix(b"\n").unwrap_or(&tail);
+    let line = line.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    Ok(Sealed::parse(line).map(|sealed| {
         let mut event = Event::new(EventKind::LogRetired);
-        event.detail = Some(format!("through {seq} {}", line::hex(&hash)).into());
+        event.detail = Some(format!("through {} {}", sealed.seq, line::hex(&sealed.hash)).into());
         event
     }))
 }

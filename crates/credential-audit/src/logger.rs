@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -148,6 +149,8 @@ impl AuditBuilder {
         AuditLogger(Arc::new(Shared {
             settings: self,
             open: Mutex::new(None),
+            lost: Mutex::default(),
+            held: Arc::default(),
         }))
     }
 }
@@ -171,14 +174,26 @@ pub struct AuditLogger(Arc<Shared>);
 struct Shared {
     settings: AuditBuilder,
     open: Mutex<Option<Open>>,
+    /// By whom, and how many, since it was last recorded. Also while the log could not be opened.
+    lost: Mutex<BTreeMap<&'static str, u64>>,
+    /// Whether another process was waited for in vain.
+    held: Arc<AtomicBool>,
+}
+
+impl Shared {
+    fn lose(&self, by: &'static str, count: u64) {
+        *self.lost().entry(by).or_default() += count;
+    }
+
+    fn lost(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Open {
     log: Log,
     syncer: Arc<Syncer>,
     checkpointed: Instant,
-    /// By whom, and how many, since it was last recorded.
-    lost: BTreeMap<&'static str, u64>,
 }
 
 /// Who loses records when the log cannot be written and operations go on all the same.
@@ -286,9 +301,7 @@ impl AuditLogger {
                     kind = failure.kind().as_str(),
                     "an audit record was lost, and the operation went on"
                 );
-                if let Some(open) = self.lock().as_mut() {
-                    open.lose(BEST_EFFORT);
-                }
+                self.0.lose(BEST_EFFORT, 1);
                 Ok(())
             }
         }
@@ -323,14 +336,16 @@ impl AuditLogger {
             Ok(state)
         };
         let tagged = settings.names == Names::Tagged;
+        let held = Arc::clone(&self.0.held);
         Ok(Open {
-            log: Log::open(&settings.path, settings.limits, tagged, fresh).map_err(|error| match error {
-                CredentialError::Storage(reason) => unavailable(reason),
-                other => other,
-            })?,
+            log: Log::open(&settings.path, settings.limits, tagged, held, fresh).map_err(
+                |error| match error {
+                    CredentialError::Storage(reason) => unavailable(reason),
+                    other => other,
+                },
+            )?,
             syncer: Arc::new(Syncer::start()?),
             checkpointed: Instant::now(),
-            lost: BTreeMap::new(),
         })
     }
 
@@ -357,11 +372,13 @@ impl AuditLogger {
     fn write(&self, time: DateTime<Utc>, event: &Event) -> Result<(u64, Arc<Syncer>), CredentialError> {
         let mut guard = self.opened(time)?;
         let open = guard.as_mut().ok_or_else(|| unavailable("the log was closed"))?;
-        for (sink, count) in std::mem::take(&mut open.lost) {
+        let mut lost = std::mem::take(&mut *self.0.lost()).into_iter();
+        while let Some((sink, count)) = lost.next() {
             let mut loss = Event::new(EventKind::RecordsLost);
             loss.detail = Some(Cow::Owned(format!("{count} by {sink}")));
             if let Err(error) = self.append(open, time, &loss) {
-                *open.lost.entry(sink).or_default() += count;
+                self.0.lose(sink, count);
+                lost.for_each(|(sink, count)| self.0.lose(sink, count));
                 return Err(error);
             }
         }
@@ -395,7 +412,7 @@ impl AuditLogger {
         );
         open.syncer.written(written.seq, open.log.file())?;
         for sink in lost {
-            open.lose(sink);
+            self.0.lose(sink, 1);
             settings
                 .metrics
                 .increment("nebula_credential_audit_lost_total", &[("sink", sink)], 1);
@@ -413,12 +430,6 @@ impl AuditLogger {
         let mut file = append_private_file(&path)?;
         file.write_all(note.as_bytes())
             .map_err(|_| unavailable("a checkpoint of the log cannot be written"))
-    }
-}
-
-impl Open {
-    fn lose(&mut self, sink: &'static str) {
-        *self.lost.entry(sink).or_default() += 1;
     }
 }
 

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nebula_credential_core::CredentialError;
@@ -91,24 +93,45 @@ fn checksum(bytes: &[u8]) -> [u8; 8] {
     check
 }
 
+/// How long to wait for one that was waited for in vain already: then its callers must not queue up.
+const WAIT_AGAIN: Duration = Duration::from_millis(10);
+
 /// The file of the state.
-pub(crate) struct StateFile(File);
+pub(crate) struct StateFile {
+    file: File,
+    /// Whether the last wait for the lock was in vain.
+    held: Arc<AtomicBool>,
+}
 
 impl StateFile {
     pub(crate) fn open(path: &Path) -> Result<Self, CredentialError> {
-        open_private_file(path).map(Self)
+        Self::open_again(path, Arc::default())
+    }
+
+    /// [`open`](Self::open), with what was known of the lock before.
+    pub(crate) fn open_again(path: &Path, held: Arc<AtomicBool>) -> Result<Self, CredentialError> {
+        let file = open_private_file(path)?;
+        Ok(Self { file, held })
     }
 
     /// Waits until no other process writes a record.
     pub(crate) fn lock(&self) -> Result<Locked<'_>, CredentialError> {
         let since = Instant::now();
+        let wait = match self.held.load(Ordering::Relaxed) {
+            true => WAIT_AGAIN,
+            false => WAIT,
+        };
         loop {
-            match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Locked(&self.0)),
-                Err(Errno::WOULDBLOCK | Errno::INTR) if since.elapsed() < WAIT => {
+            match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {
+                    self.held.store(false, Ordering::Relaxed);
+                    return Ok(Locked(&self.file));
+                }
+                Err(Errno::WOULDBLOCK | Errno::INTR) if since.elapsed() < wait => {
                     std::thread::sleep(Duration::from_micros(50));
                 }
                 Err(_) => {
+                    self.held.store(true, Ordering::Relaxed);
                     return Err(unavailable(
                         "another process holds the lock of the log; find it with `fuser` and let it end",
                     ));
@@ -147,6 +170,12 @@ impl Locked<'_> {
         self.0
             .write_all_at(&state.encode(), 0)
             .map_err(|_| unavailable("the state of the log cannot be written"))
+    }
+
+    pub(crate) fn sync(&self) -> Result<(), CredentialError> {
+        self.0
+            .sync_data()
+            .map_err(|_| unavailable("the state of the log cannot be synced"))
     }
 }
 

@@ -170,3 +170,58 @@ fn several_writers_make_one_chain() {
     assert!(found.is_intact(), "{found:?}");
     assert_eq!(found.records, 1 + 4 + 800);
 }
+
+#[test]
+fn a_process_that_died_when_it_had_just_begun_a_file_costs_no_completed_one() {
+    let place = filled(5);
+    fs::rename(place.path(), place.beside("000001")).unwrap();
+    nebula_credential_fs::append_private_file(place.path()).unwrap();
+    let log = place.builder().max_file_bytes(2000).build();
+    for number in 0..20 {
+        log.record(&event(number)).unwrap();
+    }
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert!(found.files > 2 && found.records > 25, "{found:?}");
+}
+
+#[test]
+fn a_state_from_before_several_rotations_catches_up() {
+    let place = filled(5);
+    let old = fs::read(place.beside("state")).unwrap();
+    let log = place.builder().max_file_bytes(2000).build();
+    for number in 0..20 {
+        log.record(&event(number)).unwrap();
+    }
+    // As after a loss of power: the records were synced, and the state was not.
+    fs::write(place.beside("state"), old).unwrap();
+    place.logger().record(&event(9)).unwrap();
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+}
+
+#[test]
+fn a_removal_that_stops_half_way_is_recorded_as_far_as_it_came() {
+    let place = Place::new();
+    let log = place
+        .builder()
+        .max_file_bytes(5_000)
+        .keep(Duration::from_secs(86_400))
+        .build();
+    for number in 0..100 {
+        log.record(&event(number)).unwrap();
+    }
+    let (second, aside) = (place.beside("000002"), place.beside("aside"));
+    fs::rename(&second, &aside).unwrap();
+    fs::create_dir(&second).unwrap();
+    let today = SystemClock.now();
+    place.clock.jump(today + TimeDelta::days(40));
+    let _ = log.record(&event(100));
+    fs::remove_dir(&second).unwrap();
+    fs::rename(&aside, &second).unwrap();
+    place.clock.jump(today);
+    log.record(&event(101)).unwrap();
+    assert!(!place.beside("000001").exists());
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+}

@@ -171,3 +171,62 @@ async fn synced_reads_share_syncs() {
     }
     assert_eq!(place.verify().records, 201);
 }
+
+#[tokio::test]
+async fn best_effort_counts_what_was_lost_before_the_log_could_be_opened() {
+    let place = Place::new();
+    let path = place.directory.path().join("later/audit.log");
+    let log = AuditLogger::builder(&path)
+        .clock(place.clock.clone())
+        .on_failure(OnFailure::BestEffort)
+        .build();
+    assert_eq!(attempts(&place, &log, 7).await.0, 7);
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    assert_eq!(attempts(&place, &log, 1).await.0, 1);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"detail\":\"7 by best effort\""), "{text}");
+}
+
+#[tokio::test]
+async fn what_several_sinks_lost_is_recorded_though_the_first_try_fails() {
+    struct Dead(&'static str);
+    impl nebula_credential_audit::AuditSink for Dead {
+        fn name(&self) -> &'static str {
+            self.0
+        }
+        fn take(&self, record: &str) -> bool {
+            record.contains("records_lost")
+        }
+    }
+    let place = Place::new();
+    let log = place.builder().sink(Dead("one")).sink(Dead("two")).build();
+    assert_eq!(attempts(&place, &log, 1).await.0, 1);
+    let moved = place.directory.path().join("elsewhere");
+    fs::rename(place.path(), &moved).unwrap();
+    assert_eq!(attempts(&place, &log, 1).await.0, 0);
+    fs::rename(&moved, place.path()).unwrap();
+    assert_eq!(attempts(&place, &log, 1).await.0, 1);
+    for name in ["one", "two"] {
+        let text = place.text();
+        assert_eq!(text.matches(&format!(" by {name}")).count(), 2, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_held_for_ever_costs_many_callers_no_more_than_one() {
+    let place = Place::new();
+    let log = place.logger();
+    log.open().unwrap();
+    let held = fs::File::open(place.beside("state")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let since = Instant::now();
+    assert_eq!(attempts(&place, &log, 20).await.0, 0);
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    // One that was not open yet.
+    let (late, since) = (place.logger(), Instant::now());
+    assert_eq!(attempts(&place, &late, 20).await.0, 0);
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    drop(held);
+    assert_eq!(attempts(&place, &log, 20).await.0, 20);
+    assert_eq!(attempts(&place, &late, 20).await.0, 20);
+}
