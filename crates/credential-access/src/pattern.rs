@@ -175,9 +175,10 @@ mod tests {
     fn ctx(workflow: Option<&str>) -> OpContext {
         let mut told = Circumstances::default();
         told.workflow = workflow.map(|name| CredentialName::new(name).unwrap());
-        let mut ctx = OpContext::default();
-        ctx.circumstances = Some(Arc::new(told));
-        ctx
+        OpContext {
+            circumstances: Some(Arc::new(told)),
+            ..OpContext::default()
+        }
     }
 
     #[test]

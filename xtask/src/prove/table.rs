@@ -2,6 +2,7 @@
 
 use super::Proof;
 
+const ACCESS: &str = "--package=nebula-credential-access";
 const CLI: &str = "--package=nebula-credential-cli";
 const CRYPTO: &str = "--package=nebula-credential-crypto";
 const FACADE: &str = "--package=nebula-credential";
@@ -183,6 +184,38 @@ pub(super) const PROOFS: &[Proof] = &[
         ],
         environment: &[],
         figures: &[" copies", "copies of ", "test result: ok."],
+    },
+    Proof {
+        name: "access",
+        shows: "an access policy decides as an independent oracle does, and explains itself; the time of a decision",
+        runs: &[
+            &["test", ACCESS, "--test=access", "the_engine", "--", "--nocapture"],
+            &[
+                "test",
+                "--release",
+                ACCESS,
+                "--test=access",
+                "a_decision",
+                "--",
+                "--nocapture",
+            ],
+        ],
+        environment: &[("NEBULA_PROOF_COUNT", "1000000")],
+        figures: &["decisions against the oracle: ", "one decision by "],
+    },
+    Proof {
+        name: "access-timing",
+        shows: "what one may not know of is not told from what is absent by the time of the answer",
+        runs: &[&[
+            "test",
+            ACCESS,
+            "--test=access",
+            "existence_does_not_show",
+            "--",
+            "--nocapture",
+        ]],
+        environment: &[("NEBULA_PROOF_COUNT", "100000")],
+        figures: &["existence in time: "],
     },
     Proof {
         name: "dotenv",
