@@ -55,6 +55,18 @@ const OTHERS: &[(&str, i32, &str, &str)] = &[
         "the_store_of_another_user_is_refused",
     ),
     (
+        "the seed of another audit log, or a log that was changed",
+        6,
+        "ncred/mistakes.rs",
+        "the_seed_of_another_audit_log_and_a_log_that_was_changed_are_told",
+    ),
+    (
+        "an audit log that was moved away",
+        8,
+        "ncred/audit.rs",
+        "without_a_record_nothing_is_released_and_nothing_changed",
+    ),
+    (
         "a configuration that others may change",
         4,
         "ncred/mistakes.rs",

@@ -9,6 +9,7 @@
 )]
 
 mod about;
+mod audit;
 mod bundles;
 mod doctor;
 mod edit;

@@ -55,6 +55,52 @@ const MISTAKES: &[Mistake] = &[
         says: &["file descriptor is not open", "3< "],
     },
     Mistake {
+        what: "a principal of no known kind",
+        args: &["get", "github_token", "--principal", "alice"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["a principal is user:NAME, service:NAME"],
+    },
+    Mistake {
+        what: "an audit log where there is no directory",
+        args: &[
+            "get",
+            "github_token",
+            "--reveal",
+            "--audit-log",
+            "no/such/audit.log",
+        ],
+        stdin: "",
+        code: 8,
+        kind: "audit_unavailable",
+        says: &["audit log unavailable", "create it first, or check the path"],
+    },
+    Mistake {
+        what: "an audit log that is not there",
+        args: &["audit", "show", "--log", "no-such.log"],
+        stdin: "",
+        code: 8,
+        kind: "audit_unavailable",
+        says: &["there is no audit log", "check the path"],
+    },
+    Mistake {
+        what: "no audit log named",
+        args: &["audit", "show"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["no audit log is named", "--log", "NCRED_AUDIT_LOG"],
+    },
+    Mistake {
+        what: "a seed that is none",
+        args: &["audit", "verify", "--log", "no-such.log", "--seed", "keys/theirs"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["not the seed of an audit log", "`.seed` file"],
+    },
+    Mistake {
         what: "a slip in a name",
         args: &["get", "gihub_token"],
         stdin: "",
@@ -483,6 +529,36 @@ fn a_key_file_beside_the_data_is_refused() {
         &["beside the data", "choose a directory"],
     );
     assert!(!store.join("key").exists());
+}
+
+#[test]
+fn the_seed_of_another_audit_log_and_a_log_that_was_changed_are_told() {
+    let place = Place::with_db();
+    let (log, other) = (place.path("audit.log"), place.path("other.log"));
+    for log in [&log, &other] {
+        place.ok(&["get", "db", "--audit-log", text(log)]);
+    }
+    let seed = |log: &Path| format!("{}.seed", log.display());
+    let verify = |seed: &str| place.run(&["audit", "verify", "--log", text(&log), "--seed", seed], "");
+    assert_eq!(verify(&seed(&log)).code, 0);
+
+    let told = verify(&seed(&other));
+    assert_eq!(told.code, 6, "{told:?}");
+    says(
+        "another seed",
+        &told,
+        &["line 1", "check that this is the seed of this log"],
+    );
+
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, text.replace("process", "service")).unwrap();
+    let told = verify(&seed(&log));
+    assert_eq!(told.code, 6, "{told:?}");
+    says(
+        "a changed log",
+        &told,
+        &["line 2, where record 2 belongs", "keep the log as evidence"],
+    );
 }
 
 #[test]
