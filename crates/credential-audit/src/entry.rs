@@ -1,7 +1,7 @@
 //! Reading a log.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Take};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -116,7 +116,7 @@ fn parse(line: &[u8]) -> Result<Entry, CredentialError> {
 
 /// The lines of a file, with their numbers from 1; none longer than a record can be.
 pub(crate) struct Lines {
-    file: BufReader<File>,
+    file: BufReader<Take<File>>,
     number: u64,
     ended: bool,
 }
@@ -124,11 +124,16 @@ pub(crate) struct Lines {
 impl Lines {
     pub(crate) fn open(path: &PathBuf) -> Result<Self, CredentialError> {
         let file = File::open(path).map_err(|_| unavailable("a file of the log cannot be read"))?;
-        Ok(Self {
-            file: BufReader::new(file),
+        Ok(Self::of(file, u64::MAX))
+    }
+
+    /// Those of the first `len` bytes.
+    pub(crate) fn of(file: File, len: u64) -> Self {
+        Self {
+            file: BufReader::new(file.take(len)),
             number: 0,
             ended: false,
-        })
+        }
     }
 }
 

@@ -20,8 +20,8 @@ use std::borrow::Cow;
 
 pub use checkpoint::CheckpointKey;
 pub use entry::{Entry, entries};
-pub use extent::{Extent, extent};
 pub use event::{Event, EventKind, Stage};
+pub use extent::{Extent, extent};
 pub use layer::{Audit, AuditLayer};
 pub use logger::{AuditBuilder, AuditLogger, Durability, Names, OnFailure};
 pub use seed::AuditSeed;

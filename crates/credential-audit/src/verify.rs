@@ -1,6 +1,7 @@
 //! Whether a log is whole.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nebula_credential_core::CredentialError;
@@ -9,10 +10,11 @@ use crate::chain::Link;
 use crate::checkpoint::{Checkpoint, CheckpointKey};
 use crate::entry::{Entry, Lines};
 use crate::event::EventKind;
+use crate::files;
 use crate::line::{Sealed, hex};
 use crate::seed::AuditSeed;
 use crate::state::StateFile;
-use crate::files;
+use crate::unavailable;
 
 /// What a log is verified with.
 #[derive(Debug, Clone, Copy)]
@@ -162,19 +164,20 @@ pub fn verify_watched(
     mut progress: impl FnMut(u64),
 ) -> Result<Verification, CredentialError> {
     let path = path.as_ref();
-    let found = files::all(path)?;
     let key = match with {
         VerifyWith::Seed(seed) => seed.verifier(),
         VerifyWith::Checkpoints(key) => key,
     };
     let default = files::checkpoints(path);
     let notes = std::fs::read_to_string(checkpoints.unwrap_or(&default)).unwrap_or_default();
+    // After the notes: what they speak of was written before.
+    let (found, known) = snapshot(path)?;
     let mut walk = Walk {
         with,
         link: None,
         notes: Checkpoint::read_all(&notes, key),
-        retired: None,
         begins_after: None,
+        explained: false,
         found: Verification {
             records: 0,
             first: 0,
@@ -186,11 +189,46 @@ pub fn verify_watched(
             tail: Tail::Unknown,
         },
     };
-    for file in found {
-        walk.file(&file, &mut progress)?;
+    for (file, opened) in found {
+        let lines = match opened {
+            Some((opened, len)) => Lines::of(opened, len),
+            None => Lines::open(&file)?,
+        };
+        walk.file(&file, lines, &mut progress)?;
         progress(walk.found.records);
     }
-    walk.end(path)
+    walk.end(path, known)
+}
+
+/// A file, open and with its length if that still grows.
+type Found = (PathBuf, Option<(File, u64)>);
+
+/// The files of a log and the state of its writer, at one moment: others may go on writing.
+fn snapshot(path: &Path) -> Result<(Vec<Found>, Option<Link>), CredentialError> {
+    let state = files::state(path);
+    let state = match state.exists() {
+        true => Some(StateFile::open(&state)?),
+        false => None,
+    };
+    let locked = state.as_ref().map(StateFile::lock).transpose()?;
+    let known = match &locked {
+        Some(locked) => locked.read()?.map(|state| state.link),
+        None => None,
+    };
+    let refused = |_| unavailable("a file of the log cannot be read");
+    let open = |file: PathBuf| {
+        if file != path {
+            return Ok((file, None));
+        }
+        let opened = File::open(&file).map_err(refused)?;
+        let len = opened.metadata().map_err(refused)?.len();
+        Ok((file, Some((opened, len))))
+    };
+    let found = files::all(path)?
+        .into_iter()
+        .map(open)
+        .collect::<Result<_, _>>()?;
+    Ok((found, known))
 }
 
 /// The key of a place is found by going there, record by record: a number that was made up must not take for ever.
@@ -201,17 +239,22 @@ struct Walk<'a> {
     /// Where the next record belongs; `None` before the first.
     link: Option<Link>,
     notes: Vec<Checkpoint>,
-    /// The last record the log itself says was removed: its number and hash.
-    retired: Option<(u64, String)>,
     /// What a log that does not begin at 1 would have to follow: number, hash, and where that was.
     begins_after: Option<(u64, String, PathBuf)>,
+    /// Whether the log itself says that everything up to there was removed.
+    explained: bool,
     found: Verification,
 }
 
 impl Walk<'_> {
-    fn file(&mut self, file: &PathBuf, progress: &mut impl FnMut(u64)) -> Result<(), CredentialError> {
+    fn file(
+        &mut self,
+        file: &PathBuf,
+        lines: Lines,
+        progress: &mut impl FnMut(u64),
+    ) -> Result<(), CredentialError> {
         self.found.files += 1;
-        for (number, line) in Lines::open(file)? {
+        for (number, line) in lines {
             let line = match line {
                 Ok(line) => line,
                 Err(CredentialError::Parse(_)) => Vec::new(),
@@ -286,12 +329,11 @@ impl Walk<'_> {
             self.found.checkpoints += 1;
         }
         link.advance(record.hash);
-        if entry.event == EventKind::LogRetired.as_str() {
-            self.retired = entry
-                .detail
-                .as_deref()
-                .and_then(retirement)
-                .or(self.retired.take());
+        if entry.event == EventKind::LogRetired.as_str()
+            && let Some((seq, hash, _)) = &self.begins_after
+        {
+            let claim = entry.detail.as_deref().and_then(retirement);
+            self.explained |= claim.is_some_and(|claim| claim == (*seq, hash.clone()));
         }
         if self.found.records == 0 {
             self.found.first = record.seq;
@@ -318,9 +360,9 @@ impl Walk<'_> {
         link
     }
 
-    fn end(mut self, path: &Path) -> Result<Verification, CredentialError> {
+    fn end(mut self, path: &Path, known: Option<Link>) -> Result<Verification, CredentialError> {
         if let Some((seq, hash, file)) = &self.begins_after
-            && self.retired.as_ref() != Some(&(*seq, hash.clone()))
+            && !self.explained
             && (self.found.problem.is_none() || !says_so(path, *seq, hash)?)
         {
             self.found.problem = Some(Problem {
@@ -331,11 +373,6 @@ impl Walk<'_> {
             });
         }
         let noted = self.notes.iter().map(|note| note.seq).max().unwrap_or(0);
-        let state = files::state(path);
-        let known = match state.exists() {
-            true => StateFile::open(&state)?.lock()?.read()?.map(|state| state.link),
-            false => None,
-        };
         let last = self.found.last;
         self.found.tail = match known {
             Some(link) if link.seq > last + 1 || noted > last => Tail::Cut {

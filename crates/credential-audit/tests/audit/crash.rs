@@ -225,3 +225,44 @@ fn a_removal_that_stops_half_way_is_recorded_as_far_as_it_came() {
     let found = place.verify();
     assert!(found.is_intact(), "{found:?}");
 }
+
+#[test]
+fn a_log_that_is_being_written_is_found_whole() {
+    let place = Place::new();
+    let log = place.builder().max_file_bytes(20_000).build();
+    log.open().unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for number in 0..3000 {
+                log.record(&event(number)).unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            let found = place.verify();
+            assert!(found.is_intact(), "{found:?}");
+        }
+    });
+}
+
+#[test]
+fn a_process_that_died_when_it_had_said_that_it_removes_a_file_is_believed() {
+    let place = Place::new();
+    let log = place
+        .builder()
+        .max_file_bytes(5_000)
+        .keep(Duration::from_secs(86_400))
+        .build();
+    for number in 0..100 {
+        log.record(&event(number)).unwrap();
+    }
+    let last = (1..).find(|number| !place.beside(&format!("{number:06}")).exists());
+    let (last, text) = (place.beside(&format!("{:06}", last.unwrap())), place.text());
+    let today = SystemClock.now();
+    place.clock.jump(today + TimeDelta::days(40));
+    log.record(&event(100)).unwrap();
+    place.clock.jump(today);
+    assert!(!last.exists() && place.verify().is_intact());
+    fs::write(last, text).unwrap();
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+}
