@@ -20,5 +20,6 @@ pages! {
     CustomTypes: "../../../docs/src/custom-types.md",
     Composite: "../../../docs/src/composite.md",
     KeyManagement: "../../../docs/src/key-management.md",
+    AuditLogging: "../../../docs/src/audit-logging.md",
     CommonErrors: "../../../docs/src/common-errors.md",
 }
