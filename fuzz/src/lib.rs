@@ -19,6 +19,7 @@ mod input;
 mod keyring;
 mod mirror;
 mod name;
+mod policy;
 mod tampered;
 
 pub use bundle::import_bundle;
@@ -28,6 +29,7 @@ pub use envelope::envelope_decode;
 pub use import::{import_env, import_text};
 pub use keyring::keyring_decode;
 pub use name::name_codec;
+pub use policy::policy_parse;
 pub use tampered::decrypt_tampered;
 
 /// What libFuzzer and the replay call.
@@ -44,4 +46,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("import_text", import_text),
     ("keyring_decode", keyring_decode),
     ("name_codec", name_codec),
+    ("policy_parse", policy_parse),
 ];

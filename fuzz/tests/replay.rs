@@ -29,7 +29,8 @@ replay!(
     import_env,
     import_text,
     keyring_decode,
-    name_codec
+    name_codec,
+    policy_parse
 );
 
 fn replay(name: &str, target: fn(&[u8])) {

@@ -190,6 +190,7 @@ fn seeds() -> Vec<Seed> {
         .chain(named("credential_decode", stored_forms()))
         .chain(named("import_bundle", bundles()))
         .chain(named("config_file", configurations()))
+        .chain(named("policy_parse", policies()))
         .collect()
 }
 
@@ -346,6 +347,68 @@ fn configurations() -> Vec<(&'static str, Vec<u8>)> {
     texts
         .map(|(name, text)| (name, text.as_bytes().to_vec()))
         .to_vec()
+}
+
+fn policies() -> Vec<(&'static str, Vec<u8>)> {
+    let rule = |effect: &str, who: &str, more: &str| {
+        format!(
+            "[[rules]]\nid = \"{effect}-{}\"\neffect = \"{effect}\"\nprincipals = [\"{who}\"]\n\
+             permissions = [\"use\", \"admin\"]\ntenants = [\"acme\"]\n{more}\n",
+            who.replace([':', '*'], "")
+        )
+    };
+    let policy = |rules: &[String]| format!("version = 1\n{}", rules.concat());
+    let texts = [
+        ("empty", String::new()),
+        ("nothing", policy(&[])),
+        (
+            "groups-and-roles",
+            "version = 1\n[groups]\npay = [\"user:alice\", \"workflow:*\", \"process\"]\n[roles]\n\
+             dev = [\"read\", \"*\"]\n[[rules]]\nid = \"dev\"\neffect = \"allow\"\nprincipals = [\"group:pay\"]\n\
+             roles = [\"dev\"]\ntenants = [\"*\"]\nnames = [\"stripe/*\"]\n"
+                .to_owned(),
+        ),
+        (
+            "owner-granted-everyone",
+            policy(&[
+                rule("allow", "owner", ""),
+                rule("allow", "granted", ""),
+                rule("deny", "*", "when = { until = 1970-01-01T00:00:00.25Z }"),
+            ]),
+        ),
+        (
+            "places-and-tags",
+            policy(&[
+                rule(
+                    "allow",
+                    "workflow:bill*",
+                    "scopes = [\"workflow/{workflow}\", \"user/{principal}\"]",
+                ),
+                rule("deny", "user:alice", "tags = { team = \"pay*\", \"a/b\" = \"{user}\" }"),
+            ]),
+        ),
+        (
+            "every-condition",
+            policy(&[rule(
+                "allow",
+                "user:*",
+                "when = { environments = [\"prod*\"], networks = [\"10.0.0.0/8\", \"2001:db8::/32\"], mfa = true, \
+                 purposes = [\"*\"], workflows = [\"billing\"], users = [\"{principal}\"], hours = \"22:00-06:00\", \
+                 days = [\"thu\"], from = 1969-12-31T23:00:00-01:00, until = 2100-01-01T00:00:00Z }\n\
+                 unless = { nodes = [\"x\"] }",
+            )]),
+        ),
+        ("emergency", policy(&[rule("allow", "user:alice", "emergency = true")])),
+        ("emergency-denies", policy(&[rule("deny", "user:alice", "emergency = true")])),
+        ("unknown-key", policy(&[rule("deny", "user:alice", "hunter2 = 1")])),
+        ("unknown-group", policy(&[rule("deny", "group:hunter2", "")])),
+        ("newer-version", "version = 2\n".to_owned()),
+        ("cut", "version = 1\n[[rules]]\nid = \"a".to_owned()),
+        ("inline", "version=1\nrules=[{id=\"a\",effect=\"deny\",principals=[\"*\"],permissions=[\"*\"],tenants=[\"*\"]}]".to_owned()),
+        ("nested", format!("version = 1\nrules = {}{}", "[".repeat(300), "]".repeat(300))),
+        ("long-quote", policy(&[rule("deny", &"\\u0001".repeat(200), "")])),
+    ];
+    texts.map(|(name, text)| (name, text.into_bytes())).to_vec()
 }
 
 /// Suite; then twice: changes of the place, length of the secret, its pattern of 16 bytes; then the changes.
