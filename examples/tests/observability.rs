@@ -1,0 +1,437 @@
+//! The alert rules and the dashboard in `docs/`: they know the metrics there are, a real Prometheus accepts and answers
+//! them, and each alert fires for what it is meant for, and for nothing else.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[allow(dead_code, reason = "a test has no use for its `main`")]
+#[path = "../prometheus.rs"]
+mod example;
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nebula_credential_testkit::skip;
+use serde_json::{Value, json};
+
+const PREFIX: &str = "nebula_credential_";
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = repository().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The names of metrics in a text, without what Prometheus adds to those of histograms.
+fn names(text: &str) -> BTreeSet<String> {
+    let part = |c: char| c.is_ascii_lowercase() || c == '_';
+    text.match_indices(PREFIX)
+        .map(|(at, _)| text[at..].split(|c| !part(c)).next().unwrap_or_default())
+        .filter(|name| name.len() > PREFIX.len())
+        .map(|name| name.trim_end_matches("_bucket").to_owned())
+        .collect()
+}
+
+/// The metrics the code emits: what is quoted. `nebula_credential_core` and the like are crates.
+fn emitted() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let quoted = |text: &str| -> Vec<String> {
+        let parts = text.split('"').skip(1).step_by(2);
+        parts
+            .filter(|part| part.starts_with(PREFIX))
+            .map(str::to_owned)
+            .collect()
+    };
+    let crates = ["access", "audit", "cache", "resilience", "telemetry"];
+    for name in crates {
+        let folder = repository().join(format!("crates/credential-{name}/src"));
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            for line in read(&path)
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+            {
+                found.extend(quoted(line).iter().flat_map(|part| names(part)));
+            }
+        }
+    }
+    assert!(found.len() > 20, "{found:?}");
+    found
+}
+
+/// The metrics the READMEs list: the first cells of their tables.
+fn documented() -> BTreeSet<String> {
+    ["access", "audit", "cache", "resilience", "telemetry"]
+        .iter()
+        .flat_map(|name| {
+            let text = read(format!("crates/credential-{name}/README.md"));
+            let cells: Vec<_> = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("| `"))
+                .map(names)
+                .collect();
+            cells.into_iter().flatten()
+        })
+        .collect()
+}
+
+/// The alerts of the rules, by name, with their expressions as the file has them.
+fn alerts() -> Vec<String> {
+    let text = read("docs/alerts.yml");
+    let alert = |line: &str| line.trim().strip_prefix("- alert: ").map(str::to_owned);
+    text.lines().filter_map(alert).collect()
+}
+
+fn dashboard() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(&read("docs/grafana.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.flat_map(|panel| panel["targets"].as_array().unwrap());
+    targets
+        .map(|target| target["expr"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_shown_and_none_is_made_up() {
+    let emitted = emitted();
+    assert_eq!(emitted, documented(), "the code, and the tables of the READMEs");
+    let shown = names(&dashboard().join("\n"));
+    assert_eq!(emitted, shown, "the code, and docs/grafana.json");
+    let watched = names(&read("docs/alerts.yml"));
+    let unknown: Vec<_> = watched.difference(&emitted).collect();
+    assert!(
+        unknown.is_empty(),
+        "docs/alerts.yml asks for what nobody emits: {unknown:?}"
+    );
+}
+
+/// Series, as promtool writes them, and the one alert they make fire, if any.
+fn cases() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
+    vec![
+        // A day of an ordinary program, with failures below the bound and questions that deserve no answer.
+        (
+            "",
+            vec![
+                (r#"operations_total{outcome="ok"}"#, "0+900x120"),
+                (r#"operations_total{outcome="not_found"}"#, "0+900x120"),
+                (r#"operations_total{outcome="unavailable"}"#, "0+9x120"),
+                (
+                    r#"operation_duration_seconds_bucket{operation="get",le="0.1"}"#,
+                    "0+900x120",
+                ),
+                (
+                    r#"operation_duration_seconds_bucket{operation="get",le="+Inf"}"#,
+                    "0+900x120",
+                ),
+                (r#"values_served_total{source="store"}"#, "0+900x120"),
+                (r#"up{component="store"}"#, "1x120"),
+                (r#"breaker_state{backend="store"}"#, "0x60 1x60"),
+                ("soonest_expiry_seconds", "90000x120"),
+                ("expired_credentials", "0x120"),
+                ("key_age_seconds", "8640000x120"),
+                ("key_wraps", "100000x120"),
+                (r#"access_decisions_total{decision="denied"}"#, "0+1x120"),
+                (r#"access_reloads_total{outcome="applied"}"#, "1x120"),
+            ],
+        ),
+        (
+            "NebulaCredentialTampered",
+            vec![(r#"tamper_detections_total{operation="get"}"#, "_x110 1x10")],
+        ),
+        (
+            "NebulaCredentialTampered",
+            vec![(r#"tamper_detections_total{operation="get"}"#, "1x110 2x10")],
+        ),
+        (
+            "NebulaCredentialComponentDown",
+            vec![
+                (r#"up{component="keys"}"#, "1x110 0x10"),
+                (r#"up{component="all"}"#, "1x110 0x10"),
+            ],
+        ),
+        (
+            "NebulaCredentialErrors",
+            vec![
+                (r#"operations_total{outcome="ok"}"#, "0+90x120"),
+                (r#"operations_total{outcome="storage"}"#, "0+10x120"),
+            ],
+        ),
+        (
+            "NebulaCredentialSlow",
+            vec![
+                (
+                    r#"operation_duration_seconds_bucket{operation="put",le="1"}"#,
+                    "0+9x120",
+                ),
+                (
+                    r#"operation_duration_seconds_bucket{operation="put",le="2.5"}"#,
+                    "0+10x120",
+                ),
+                (
+                    r#"operation_duration_seconds_bucket{operation="put",le="+Inf"}"#,
+                    "0+10x120",
+                ),
+            ],
+        ),
+        (
+            "NebulaCredentialAuditFailing",
+            vec![("audit_failures_total", "_x115 1x5")],
+        ),
+        (
+            "NebulaCredentialAuditLosing",
+            vec![(r#"audit_lost_total{sink="writer"}"#, "3x115 4x5")],
+        ),
+        (
+            "NebulaCredentialBreakerOpen",
+            vec![(r#"breaker_state{backend="store"}"#, "0x110 2x10")],
+        ),
+        (
+            "NebulaCredentialStale",
+            vec![(r#"values_served_total{source="stale"}"#, "_x115 1x5")],
+        ),
+        (
+            "NebulaCredentialExpiresSoon",
+            vec![("soonest_expiry_seconds", "80000x120")],
+        ),
+        ("NebulaCredentialExpired", vec![("expired_credentials", "1x120")]),
+        (
+            "NebulaCredentialKeyDue",
+            vec![("key_age_seconds", "29000000x120")],
+        ),
+        ("NebulaCredentialKeyDue", vec![("key_wraps", "3900000000x120")]),
+        (
+            "NebulaCredentialKeyDue NebulaCredentialKeyWornOut",
+            vec![("key_age_seconds", "61000000x120")],
+        ),
+        (
+            "NebulaCredentialKeyDue NebulaCredentialKeyWornOut",
+            vec![("key_wraps", "4290000000x120")],
+        ),
+        (
+            "NebulaCredentialEmergencyAccess",
+            vec![(r#"access_decisions_total{decision="emergency"}"#, "_x115 1x5")],
+        ),
+        (
+            "NebulaCredentialPolicyRefused",
+            vec![(r#"access_reloads_total{outcome="refused"}"#, "2x115 3x5")],
+        ),
+    ]
+}
+
+#[test]
+fn each_alert_fires_for_what_it_is_meant_for_and_for_nothing_else() {
+    if !available("promtool") {
+        return skip(
+            "observability alerts",
+            "there is no promtool; install the package prometheus",
+        );
+    }
+    let rules = repository().join("docs/alerts.yml");
+    run(Command::new("promtool").args(["check", "rules"]).arg(&rules));
+
+    let test = |(alerts, series): (&str, Vec<(&str, &str)>)| {
+        let series: Vec<_> = series
+            .iter()
+            .map(|(name, values)| {
+                let labels = r#"job="app",instance="one""#;
+                let name = match name.strip_suffix('}') {
+                    Some(open) => format!("{PREFIX}{open},{labels}}}"),
+                    None => format!("{PREFIX}{name}{{{labels}}}"),
+                };
+                json!({"series": name, "values": values})
+            })
+            .collect();
+        let firing: Vec<_> = alerts
+            .split_whitespace()
+            .map(|name| json!({"labels": format!("{{alertname={name:?}}}"), "value": 1}))
+            .collect();
+        let expr = r#"count by (alertname) (ALERTS{alertstate="firing"})"#;
+        let asked = json!([{"expr": expr, "eval_time": "119m", "exp_samples": firing}]);
+        json!({"interval": "1m", "input_series": series, "promql_expr_test": asked})
+    };
+    let fired: BTreeSet<&str> = cases()
+        .iter()
+        .flat_map(|(alerts, _)| alerts.split_whitespace())
+        .collect();
+    assert_eq!(
+        fired,
+        alerts().iter().map(String::as_str).collect(),
+        "each alert has a case"
+    );
+    let tests: Vec<_> = cases().into_iter().map(test).collect();
+    let directory = tempfile::tempdir().unwrap();
+    // What is JSON is YAML.
+    let file = directory.path().join("alerts.test.yml");
+    let whole = json!({"rule_files": [rules], "evaluation_interval": "1m", "tests": tests});
+    std::fs::write(&file, whole.to_string()).unwrap();
+    run(Command::new("promtool").args(["test", "rules"]).arg(&file));
+}
+
+#[tokio::test]
+async fn prometheus_scrapes_the_example_and_answers_every_panel() {
+    if !available("prometheus") {
+        return skip(
+            "observability prometheus",
+            "there is no prometheus; install the package prometheus",
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (manager, page) = example::observed(directory.path()).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            example::answer(&mut stream, &manager, &page).await.ok();
+        }
+    });
+    let work = directory.path().to_owned();
+    tokio::task::spawn_blocking(move || ask_prometheus(&work, &target.to_string()))
+        .await
+        .unwrap();
+}
+
+/// What appears only once something happens that does not happen in the example.
+const RARE: &[&str] = &[
+    "access_decisions_total",
+    "access_reloads_total",
+    "audit_failures_total",
+    "audit_lost_total",
+    "breaker_refused_total",
+    "breaker_transitions_total",
+    "cache_evictions_total",
+    "denied_total",
+    "retries_total",
+    "tamper_detections_total",
+];
+
+fn ask_prometheus(directory: &Path, target: &str) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let config = json!({
+        "global": {"scrape_interval": "200ms", "scrape_timeout": "200ms", "evaluation_interval": "200ms"},
+        "rule_files": [repository().join("docs/alerts.yml")],
+        "scrape_configs": [{"job_name": "app", "static_configs": [{"targets": [target]}]}],
+    });
+    std::fs::write(directory.join("prometheus.yml"), config.to_string()).unwrap();
+    let server = Command::new("prometheus")
+        .arg(format!(
+            "--config.file={}",
+            directory.join("prometheus.yml").display()
+        ))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            directory.join("series").display()
+        ))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--log.level=error")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _server = Ended(server);
+
+    let until = Instant::now() + Duration::from_secs(60);
+    let expected: BTreeSet<_> = emitted()
+        .into_iter()
+        .filter(|name| !RARE.iter().any(|rare| *name == format!("{PREFIX}{rare}")))
+        .collect();
+    let seen = loop {
+        let answer = get(port, "/api/v1/label/__name__/values", "match[]", "{job=\"app\"}");
+        let values = answer
+            .as_ref()
+            .and_then(|answer| answer["data"].as_array())
+            .into_iter()
+            .flatten();
+        let stems = |name: &str| name.trim_end_matches("_bucket").to_owned();
+        let seen: BTreeSet<_> = values.filter_map(Value::as_str).map(stems).collect();
+        if expected.is_subset(&seen) || Instant::now() > until {
+            break seen;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let missing: Vec<_> = expected.difference(&seen).collect();
+    assert!(missing.is_empty(), "Prometheus did not get {missing:?}");
+
+    let up = value(
+        &get(
+            port,
+            "/api/v1/query",
+            "query",
+            "nebula_credential_up{component=\"all\"}",
+        )
+        .unwrap(),
+    );
+    assert_eq!(up.as_deref(), Some("1"));
+    for expr in dashboard() {
+        let expr = expr.replace("$__rate_interval", "1m");
+        let answer = get(port, "/api/v1/query", "query", &expr).unwrap();
+        assert_eq!(answer["status"], "success", "{expr}: {answer}");
+    }
+    let share = get(
+        port,
+        "/api/v1/query",
+        "query",
+        "nebula_credential_cache_reads_total{result=\"hit\"}",
+    );
+    assert_eq!(value(&share.unwrap()).as_deref(), Some("1"));
+    let rules = get(port, "/api/v1/rules", "type", "alert").unwrap();
+    let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
+    assert_eq!(rules.len(), alerts().len());
+    for rule in rules {
+        assert_ne!(rule["health"], "err", "{rule}");
+        assert_ne!(rule["state"], "firing", "{rule}");
+    }
+}
+
+fn value(answer: &Value) -> Option<String> {
+    Some(answer["data"]["result"][0]["value"][1].as_str()?.to_owned())
+}
+
+/// Asks Prometheus; `None` while it does not listen.
+fn get(port: u16, path: &str, key: &str, value: &str) -> Option<Value> {
+    let escape = |byte: u8| format!("%{byte:02X}");
+    let value: String = value.bytes().map(escape).collect();
+    let key: String = key.bytes().map(escape).collect();
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    write!(
+        stream,
+        "GET {path}?{key}={value} HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
+}
+
+/// Ends its process when it is dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn available(program: &str) -> bool {
+    let mut ask = Command::new(program);
+    ask.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    ask.status().is_ok_and(|status| status.success())
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{out}{err}");
+}
