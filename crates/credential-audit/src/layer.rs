@@ -101,16 +101,24 @@ impl Record {
     /// Before a change is made.
     async fn intend(mut self) -> Result<Intended, CredentialError> {
         self.event.stage = Stage::Intent;
-        let written = self
-            .log
-            .record_as(self.clock.now(), &self.event, self.log.changes())
-            .await;
-        match written {
-            Ok(seq) => self.event.intent = Some(seq),
-            Err(failure) => self.log.missed(failure)?,
-        }
+        let log = self.log.clone();
+        let written = match log.write(self.clock.now(), &self.event) {
+            Ok(written) => Some(written),
+            Err(failure) => {
+                log.missed(failure)?;
+                None
+            }
+        };
         self.event.stage = Stage::Outcome;
-        Ok(Intended(Some(self)))
+        self.event.intent = written.as_ref().map(|written| written.seq);
+        // From here on the log tells of it: a caller that does not wait for the disk is recorded as well.
+        let intended = Intended(Some(self));
+        if let Some(written) = written
+            && let Err(failure) = written.reach(log.changes()).await
+        {
+            log.missed(failure)?;
+        }
+        Ok(intended)
     }
 
     /// After a read, before its value is released: without a record the value is dropped here, and wiped.

@@ -196,6 +196,22 @@ struct Open {
     checkpointed: Instant,
 }
 
+/// A record in the log.
+pub(crate) struct InLog {
+    pub(crate) seq: u64,
+    syncer: Arc<Syncer>,
+}
+
+impl InLog {
+    /// Waits until it is as durable as that.
+    pub(crate) async fn reach(&self, durability: Durability) -> Result<(), CredentialError> {
+        match durability {
+            Durability::Written => Ok(()),
+            Durability::Synced => self.syncer.synced(self.seq).await,
+        }
+    }
+}
+
 /// Who loses records when the log cannot be written and operations go on all the same.
 const BEST_EFFORT: &str = "best effort";
 
@@ -246,7 +262,8 @@ impl AuditLogger {
     /// # Errors
     /// [`CredentialError::AuditUnavailable`]; [`CredentialError::InsecureStorage`] when a file of it is open to others.
     pub fn record(&self, event: &Event) -> Result<u64, CredentialError> {
-        self.write(self.0.settings.clock.now(), event).map(|(seq, _)| seq)
+        self.write(self.0.settings.clock.now(), event)
+            .map(|written| written.seq)
     }
 
     /// [`record`](Self::record), and waits until it is on the disk.
@@ -264,11 +281,9 @@ impl AuditLogger {
         event: &Event,
         durability: Durability,
     ) -> Result<u64, CredentialError> {
-        let (seq, syncer) = self.write(time, event)?;
-        if durability == Durability::Synced {
-            syncer.synced(seq).await?;
-        }
-        Ok(seq)
+        let written = self.write(time, event)?;
+        written.reach(durability).await?;
+        Ok(written.seq)
     }
 
     /// What happens when a record cannot be written.
@@ -369,7 +384,7 @@ impl AuditLogger {
         Ok(())
     }
 
-    fn write(&self, time: DateTime<Utc>, event: &Event) -> Result<(u64, Arc<Syncer>), CredentialError> {
+    pub(crate) fn write(&self, time: DateTime<Utc>, event: &Event) -> Result<InLog, CredentialError> {
         let mut guard = self.opened(time)?;
         let open = guard.as_mut().ok_or_else(|| unavailable("the log was closed"))?;
         let mut lost = std::mem::take(&mut *self.0.lost()).into_iter();
@@ -383,7 +398,8 @@ impl AuditLogger {
             }
         }
         let seq = self.append(open, time, event)?;
-        Ok((seq, Arc::clone(&open.syncer)))
+        let syncer = Arc::clone(&open.syncer);
+        Ok(InLog { seq, syncer })
     }
 
     fn append(&self, open: &mut Open, time: DateTime<Utc>, event: &Event) -> Result<u64, CredentialError> {

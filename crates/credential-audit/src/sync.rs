@@ -91,6 +91,10 @@ impl Syncer {
                 }
             }
         };
+        if tokio::runtime::Handle::try_current().is_err() {
+            // Without a runtime there are no timers.
+            return done.await;
+        }
         tokio::time::timeout(PATIENCE, done)
             .await
             .unwrap_or_else(|_| Err(unavailable("the disk of the log does not answer")))

@@ -263,3 +263,51 @@ async fn no_value_reaches_the_log() {
         hunter.check(file, std::fs::read(path).unwrap());
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_gives_up_while_the_intent_is_synced_is_recorded_too() {
+    let place = Place::new();
+    let ctx = context(&place);
+    let op = put(&ctx, 2, "two");
+    let inner = service_fn(|_: Request<Plaintext>| std::future::pending::<Answer>());
+    let mut change = Box::pin(
+        AuditLayer::new(place.logger())
+            .layer(inner)
+            .oneshot(Request { ctx, op }),
+    );
+    let once = std::future::poll_fn(|cx| std::task::Poll::Ready(change.as_mut().poll(cx).is_pending()));
+    assert!(once.await);
+    drop(change);
+    assert_eq!(
+        brief(&recorded(&place)),
+        ["updated intent -", "updated outcome abandoned"]
+    );
+}
+
+#[test]
+fn no_runtime_is_assumed() {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let place = Place::new();
+    let log = place.logger();
+    let ctx = context(&place);
+    let op = put(&ctx, 2, "two");
+    let mut change = Box::pin(ask(&log, ctx, op, |ctx| Ok(Response::Head(head(ctx)))));
+    let waker = Arc::new(Unpark(std::thread::current())).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let answer = loop {
+        match change.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(answer) => break answer,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    answer.unwrap();
+    assert_eq!(
+        brief(&recorded(&place)),
+        ["updated intent -", "updated outcome ok"]
+    );
+}
