@@ -249,7 +249,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn file(
         &mut self,
-        file: &PathBuf,
+        file: &Path,
         lines: Lines,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), CredentialError> {
@@ -264,7 +264,7 @@ impl Walk<'_> {
                 && self.found.problem.is_none()
             {
                 self.found.problem = Some(Problem {
-                    file: file.clone(),
+                    file: file.to_owned(),
                     line: number,
                     expected: self.link.as_ref().map_or(1, |link| link.seq),
                     fault,
