@@ -138,8 +138,9 @@ pub enum CredentialError {
     /// The answer to a write was lost: it may or may not have been applied. Read before writing again.
     #[error("outcome unknown: {0}; read the credential before writing again")]
     OutcomeUnknown(Message),
-    /// The audit log cannot be written, so what could not be recorded is not done: no value was released. A change that
-    /// was recorded before it was made may have been made.
+    /// The audit log cannot be written, and so no value was released.
+    ///
+    /// What could not be recorded is not done; a change that was recorded before it was made may have been made.
     #[error("audit log unavailable: {0}")]
     AuditUnavailable(Message),
     /// The store, type or key provider cannot do this.

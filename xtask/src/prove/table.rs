@@ -3,6 +3,7 @@
 use super::Proof;
 
 const ACCESS: &str = "--package=nebula-credential-access";
+const AUDIT: &str = "--package=nebula-credential-audit";
 const CLI: &str = "--package=nebula-credential-cli";
 const CRYPTO: &str = "--package=nebula-credential-crypto";
 const FACADE: &str = "--package=nebula-credential";
@@ -223,6 +224,20 @@ pub(super) const PROOFS: &[Proof] = &[
         runs: &[&["test", CLI, "--test=import", "reference", "--", "--nocapture"]],
         environment: &[("NEBULA_DOTENV_FILES", "2000")],
         figures: &[": 0 differences"],
+    },
+    Proof {
+        name: "audit",
+        shows: "every edit, deletion, swap, insertion and duplication in an audit log is found where it was made",
+        runs: &[&["test", AUDIT, "--test=audit", "tamper", "--", "--nocapture"]],
+        environment: &[("NEBULA_PROOF_COUNT", "10000")],
+        figures: &["edits, deletions, ", "test result: ok."],
+    },
+    Proof {
+        name: "audit-closed",
+        shows: "while its audit log is full, hung, moved or deleted, the stack releases nothing, within 2 s",
+        runs: &[&["test", AUDIT, "--test=audit", "failing", "--", "--nocapture"]],
+        environment: &[("NEBULA_PROOF_COUNT", "10000")],
+        figures: &[" values released"],
     },
     Proof {
         name: "conformance",
