@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nebula_credential::cache::ChangeKind;
 use nebula_credential::prelude::*;
-use nebula_credential::resilience::{BreakerConfig, Resilience, RetryConfig};
+use nebula_credential::resilience::{BreakerConfig, FallbackStore, Resilience, RetryConfig};
 use nebula_credential::{Builder, Labels, MetricsEmitter, NoMetrics, StoreHandle, SystemClock};
 use nebula_credential_testkit::{Fault, FaultStore};
 use tempfile::TempDir;
@@ -142,6 +142,27 @@ async fn a_handle_follows_rotations_by_whomever_and_ends_with_the_credential() {
     assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Revoked);
     assert!(handle.load().is_err());
     assert!(changes.next().await.is_none(), "nothing drives it any more");
+}
+
+#[tokio::test]
+async fn a_handle_on_a_store_that_does_not_tell_of_changes_is_not_held_back_by_the_cache() {
+    let place = Place::new();
+    let silent = FallbackStore::new("only", place.faults.handle());
+    let theirs = place.theirs().build();
+    theirs.store("n", note("0")).await.unwrap();
+    let ours = place
+        .builder(StoreHandle::new(silent))
+        .key_ring_dir(place.directory.path().join("secrets"))
+        .cache_ttl(TTL)
+        .build();
+    let handle: CredentialHandle<Note> = ours.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    theirs.rotate("n", note("1")).await.unwrap();
+    // A reason to look.
+    ours.store("other", note("x")).await.unwrap();
+    let change = tokio::time::timeout(Duration::from_secs(10), changes.next()).await;
+    assert_eq!(change.unwrap().unwrap().kind, ChangeKind::Rotated);
+    assert_eq!(handle.with(|note| note.text.clone()).unwrap(), "1");
 }
 
 #[test]

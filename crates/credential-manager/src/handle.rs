@@ -150,7 +150,9 @@ async fn renew<C: Credential>(
         .version()
         .is_ok_and(|version| version < head.latest)
     {
-        let (version, value) = manager.read_version(name.as_str(), Selector::Latest).await?;
+        // By its number: where the store does not tell of changes, a cache may still take an earlier one for the latest.
+        let latest = Selector::Exact(head.latest);
+        let (version, value) = manager.read_version(name.as_str(), latest).await?;
         updater.rotated(version, value)?;
     }
     Ok(true)
