@@ -85,11 +85,14 @@ impl FallbackStore {
                     }
                     return Ok(answer);
                 }
-                Err(CredentialError::NotFound(_)) => {
-                    if link.has(ctx, id).await? {
-                        return Err(CredentialError::not_found(id.to_string()));
+                Err(CredentialError::NotFound(_)) => match link.has(ctx, id).await {
+                    Ok(true) => return Err(CredentialError::not_found(id.to_string())),
+                    Ok(false) => {}
+                    Err(error) if past_unreachable && error.kind() == ErrorKind::Unavailable => {
+                        unreachable = Some(error);
                     }
-                }
+                    Err(error) => return Err(error),
+                },
                 Err(error) if past_unreachable && error.kind() == ErrorKind::Unavailable => {
                     unreachable = Some(error);
                 }

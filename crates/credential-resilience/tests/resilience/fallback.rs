@@ -189,3 +189,16 @@ async fn lists_are_merged_in_pages_of_any_size() {
         assert_eq!(two.names(limit).await, expected, "pages of {limit}");
     }
 }
+
+#[tokio::test]
+async fn a_store_that_is_lost_while_it_is_asked_is_gone_past_only_when_told() {
+    let two = Two::new();
+    two.store(&two.second, "n", "there").await;
+    two.first.always("head", Fault::Refuse(unavailable(None)));
+    let error = two.ask(two.chain(), get("n")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(
+        value(two.ask(two.chain().past_unreachable(), get("n")).await),
+        "there"
+    );
+}
