@@ -1,10 +1,15 @@
 //! What ties each record to the one before, and to whoever held the key at that time.
 
+use std::sync::LazyLock;
+
+use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
 use zeroize::Zeroizing;
 
 pub(crate) type Hash = [u8; 32];
 
 const EVOLUTION: &str = "nebula-credential 2026-11 audit key of a record to that of the next v1";
+/// What [`blake3::derive_key`] makes of the context before it looks at a key.
+static EVOLVING: LazyLock<ContextKey> = LazyLock::new(|| hash_derive_key_context(EVOLUTION));
 const FIRST: &str = "nebula-credential 2026-11 audit seed to key of the first record v1";
 const TAGS: &str = "nebula-credential 2026-11 audit seed to key of name tags v1";
 
@@ -44,7 +49,9 @@ impl Link {
 
     /// The place after a record with that hash.
     pub(crate) fn advance(&mut self, hash: Hash) {
-        self.key = Zeroizing::new(blake3::derive_key(EVOLUTION, &*self.key));
+        let mut next = blake3::Hasher::new_from_context_key(&EVOLVING);
+        next.update(&*self.key);
+        self.key = Zeroizing::new(*next.finalize().as_bytes());
         self.seq = self.seq.saturating_add(1);
         self.prev = hash;
     }

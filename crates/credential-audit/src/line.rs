@@ -1,8 +1,8 @@
 //! A record as a line of JSON: ASCII, one way to write each, the code of its authenticity at the end.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
 use nebula_credential_core::CredentialRef;
 use subtle::ConstantTimeEq as _;
 
@@ -25,27 +25,30 @@ pub(crate) enum Naming<'a> {
 /// The line of `event`, without a line end, and its hash.
 pub(crate) fn seal(link: &Link, time: DateTime<Utc>, event: &Event, naming: &Naming<'_>) -> (String, Hash) {
     let mut line = String::with_capacity(512);
-    let _ = write!(line, "{{\"seq\":{}", link.seq);
-    text(
-        &mut line,
-        "time",
-        &time.to_rfc3339_opts(SecondsFormat::Micros, true),
-    );
+    line.push_str("{\"seq\":");
+    digits(&mut line, link.seq);
+    key(&mut line, "time");
+    line.push('"');
+    instant(&mut line, time);
+    line.push('"');
     text(&mut line, "event", event.kind.as_str());
     text(&mut line, "stage", event.stage.as_str());
     fields(&mut line, event, naming);
-    text(&mut line, "prev", &hex(&link.prev));
+    hexes(&mut line, "prev", &link.prev);
     let hash = *blake3::hash(line.as_bytes()).as_bytes();
     let mac = link.mac(&hash);
     line.push_str(MAC_OPEN);
-    line.push_str(&hex(&mac));
+    push_hex(&mut line, &mac);
     line.push_str(MAC_CLOSE);
     (line, hash)
 }
 
 fn fields(line: &mut String, event: &Event, naming: &Naming<'_>) {
     if let Some(principal) = &event.principal {
-        text(line, "principal", &principal.to_string());
+        key(line, "principal");
+        line.push('"');
+        let _ = write!(Escaping(line), "{principal}");
+        line.push('"');
     }
     if let Some(id) = &event.id {
         text(line, "tenant", id.tenant().as_str());
@@ -54,7 +57,7 @@ fn fields(line: &mut String, event: &Event, naming: &Naming<'_>) {
                 text(line, "scope", id.scope().as_str());
                 text(line, "name", id.name().as_str());
             }
-            Naming::Tagged(key) => text(line, "tag", &hex(&tag(key, id))),
+            Naming::Tagged(key) => hexes(line, "tag", &tag(key, id)),
         }
     }
     if let Some(version) = event.version {
@@ -64,7 +67,8 @@ fn fields(line: &mut String, event: &Event, naming: &Naming<'_>) {
     optional(line, "permission", event.permission.map(|wanted| wanted.as_str()));
     optional(line, "purpose", event.purpose.as_deref());
     if let Some(allowed) = event.allowed {
-        let _ = write!(line, ",\"allowed\":{allowed}");
+        key(line, "allowed");
+        line.push_str(if allowed { "true" } else { "false" });
     }
     optional(line, "rule", event.rule.as_deref());
     optional(line, "outcome", event.outcome);
@@ -77,7 +81,7 @@ fn fields(line: &mut String, event: &Event, naming: &Naming<'_>) {
         );
     }
     if let Some(trace) = event.trace_id {
-        let _ = write!(line, ",\"trace_id\":\"{:032x}\"", u128::from_be_bytes(trace));
+        hexes(line, "trace_id", &trace);
     }
     if let Some(intent) = event.intent {
         number(line, "intent", intent);
@@ -104,36 +108,125 @@ fn optional(line: &mut String, key: &str, value: Option<&str>) {
     }
 }
 
-fn number(line: &mut String, key: &str, value: u64) {
-    let _ = write!(line, ",\"{key}\":{value}");
+fn number(line: &mut String, name: &str, value: u64) {
+    key(line, name);
+    digits(line, value);
+}
+
+fn hexes(line: &mut String, name: &str, bytes: &[u8]) {
+    key(line, name);
+    line.push('"');
+    push_hex(line, bytes);
+    line.push('"');
+}
+
+fn text(line: &mut String, name: &str, value: &str) {
+    key(line, name);
+    line.push('"');
+    let _ = Escaping(line).write_str(value);
+    line.push('"');
+}
+
+fn key(line: &mut String, name: &str) {
+    line.push_str(",\"");
+    line.push_str(name);
+    line.push_str("\":");
 }
 
 /// Everything but printable ASCII is escaped, so that no terminal and no reader of lines is misled.
-fn text(line: &mut String, key: &str, value: &str) {
-    let _ = write!(line, ",\"{key}\":\"");
-    for char in value.chars() {
-        match char {
-            '"' | '\\' => {
-                line.push('\\');
-                line.push(char);
-            }
-            ' '..='~' => line.push(char),
-            other => {
-                for unit in other.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(line, "\\u{unit:04x}");
+struct Escaping<'a>(&'a mut String);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let Self(line) = self;
+        if text
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
+        {
+            line.push_str(text);
+            return Ok(());
+        }
+        for char in text.chars() {
+            match char {
+                '"' | '\\' => {
+                    line.push('\\');
+                    line.push(char);
+                }
+                ' '..='~' => line.push(char),
+                other => {
+                    for unit in other.encode_utf16(&mut [0; 2]) {
+                        write!(line, "\\u{unit:04x}")?;
+                    }
                 }
             }
         }
+        Ok(())
     }
-    line.push('"');
+}
+
+/// As RFC 3339 has it, in UTC and microseconds: what `chrono` writes, in a tenth of the time.
+fn instant(line: &mut String, time: DateTime<Utc>) {
+    let micros = time.nanosecond() / 1000;
+    // Beyond four digits, a year has a sign; a leap second is written as the 61st.
+    let (Ok(year @ 0..=9999), 0..1_000_000) = (u32::try_from(time.year()), micros) else {
+        line.push_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        return;
+    };
+    let parts = [
+        (year, 4, '-'),
+        (time.month(), 2, '-'),
+        (time.day(), 2, 'T'),
+        (time.hour(), 2, ':'),
+        (time.minute(), 2, ':'),
+        (time.second(), 2, '.'),
+        (micros, 6, 'Z'),
+    ];
+    for (value, width, end) in parts {
+        padded(line, u64::from(value), width);
+        line.push(end);
+    }
+}
+
+fn digits(line: &mut String, value: u64) {
+    padded(line, value, 1);
+}
+
+/// `value` in decimal digits, `width` of them at least.
+fn padded(line: &mut String, mut value: u64, width: usize) {
+    // The longest number has 20 digits.
+    let mut reversed = [b'0'; 20];
+    let mut len = 0;
+    for digit in &mut reversed {
+        if value == 0 && len >= width {
+            break;
+        }
+        // The remainder is one digit.
+        *digit += u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        len += 1;
+    }
+    line.extend(reversed.iter().take(len).rev().copied().map(char::from));
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
+    push_hex(&mut text, bytes);
     text
+}
+
+fn push_hex(line: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| {
+        char::from(if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' - 10 + nibble
+        })
+    };
+    line.reserve(bytes.len() * 2);
+    for byte in bytes {
+        line.push(digit(byte >> 4));
+        line.push(digit(byte & 15));
+    }
 }
 
 /// The parts of a line that its authenticity hangs on.
@@ -178,4 +271,53 @@ fn unhex(text: &str) -> Option<Hash> {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_numbers_and_digits_are_written_as_everywhere() {
+        let leap = DateTime::from_timestamp(1_483_228_799, 1_999_999_000);
+        let times = [
+            -62_167_219_200,
+            -1,
+            0,
+            951_782_399,
+            1_732_000_000,
+            253_402_300_799,
+            253_402_300_800,
+        ]
+        .map(|seconds| DateTime::from_timestamp(seconds, 1_002_003));
+        for time in times.into_iter().chain([leap]).map(Option::unwrap) {
+            let mut line = String::new();
+            instant(&mut line, time);
+            assert_eq!(line, time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        }
+        for value in [0, 1, 9, 10, 1234, u64::MAX - 1, u64::MAX] {
+            let mut line = String::new();
+            digits(&mut line, value);
+            assert_eq!(line, value.to_string());
+        }
+        let bytes: Vec<u8> = (0..=255).collect();
+        let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex(&bytes), expected);
+    }
+
+    #[test]
+    fn nothing_but_printable_characters_reaches_a_line() {
+        for (value, expected) in [
+            ("plain text", "plain text"),
+            ("a\"b\\c", "a\\\"b\\\\c"),
+            ("\n\u{1b}[2J\u{7f}", "\\u000a\\u001b[2J\\u007f"),
+            ("ü😀", "\\u00fc\\ud83d\\ude00"),
+        ] {
+            let mut line = String::new();
+            text(&mut line, "detail", value);
+            assert_eq!(line, format!(",\"detail\":\"{expected}\""));
+            let read: serde_json::Value = serde_json::from_str(&format!("{{\"a\":0{line}}}")).unwrap();
+            assert_eq!(read["detail"], value);
+        }
+    }
 }

@@ -13,11 +13,12 @@ use nebula_credential_core::CredentialError;
 use nebula_credential_fs::append_private_file;
 use rustix::fs::{fstat, stat};
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use crate::chain::Hash;
 use crate::event::{Event, EventKind};
 use crate::line::{self, Naming, Sealed};
-use crate::state::{State, StateFile};
+use crate::state::{Noted, State, StateFile};
 use crate::{files, unavailable};
 
 /// Longest line: names, rule and purpose are bounded far below.
@@ -38,6 +39,8 @@ pub(crate) struct Log {
     place: Place,
     files: u64,
     state: StateFile,
+    /// What the state was when this process wrote it last.
+    noted: Option<Noted>,
     limits: Limits,
     tagged: bool,
 }
@@ -83,7 +86,7 @@ impl Log {
                         ));
                     }
                     let begun = fresh()?;
-                    locked.write(&begun)?;
+                    locked.write(&begun, &mut Zeroizing::default())?;
                     // A log whose state a loss of power took with it could not be continued.
                     locked.sync()?;
                     begun_now = true;
@@ -101,6 +104,7 @@ impl Log {
             place,
             files,
             state,
+            noted: None,
             limits,
             tagged,
         })
@@ -126,12 +130,13 @@ impl Log {
             place,
             files,
             state: state_file,
+            noted,
             limits,
             tagged,
         } = self;
         let locked = state_file.lock()?;
-        let mut state = locked
-            .read()?
+        let Noted { mut state, mut bytes } = locked
+            .read_after(noted.take())?
             .ok_or_else(|| unavailable("the state of the log was emptied; put it back"))?;
         let len = find(path, file, place, files, &mut state, time, &mut own)?;
         if len != state.len {
@@ -143,7 +148,7 @@ impl Log {
             && let Some(event) = rotate(path, file, place, files, *limits, time, &mut state)?
         {
             own.push(event);
-            locked.write(&state)?;
+            locked.write(&state, &mut bytes)?;
             rotated = true;
         }
         let mut write = |event: &Event| -> Result<Written, CredentialError> {
@@ -162,7 +167,7 @@ impl Log {
             state.len = state.len.saturating_add(line.len() as u64);
             let written = Written { seq, hash, line };
             also(&written, &mut state);
-            locked.write(&state)?;
+            locked.write(&state, &mut bytes)?;
             Ok(written)
         };
         for event in &own {
@@ -180,7 +185,9 @@ impl Log {
                     .map_err(|_| unavailable("an old file of the log cannot be removed"))?;
             }
         }
-        write(event)
+        let written = write(event)?;
+        *noted = Some(Noted { state, bytes });
+        Ok(written)
     }
 }
 

@@ -40,8 +40,9 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(LEN));
+    fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        bytes.reserve_exact(LEN);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&self.link.seq.to_be_bytes());
         bytes.extend_from_slice(&self.link.prev);
@@ -52,9 +53,8 @@ impl State {
         bytes.extend_from_slice(&self.checkpoint.to_be_bytes());
         bytes.extend_from_slice(&*self.tags);
         bytes.extend_from_slice(&*self.signing);
-        let check = checksum(&bytes);
+        let check = checksum(bytes);
         bytes.extend_from_slice(&check);
-        bytes
     }
 
     fn decode(bytes: &[u8; LEN]) -> Option<Self> {
@@ -85,12 +85,8 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 fn checksum(bytes: &[u8]) -> [u8; 8] {
-    let mut check = [0; 8];
-    blake3::Hasher::new()
-        .update(bytes)
-        .finalize_xof()
-        .fill(&mut check);
-    check
+    let hash = blake3::hash(bytes);
+    hash.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
 /// How long to wait for one that was waited for in vain already: then its callers must not queue up.
@@ -141,12 +137,23 @@ impl StateFile {
     }
 }
 
+/// A state, and the bytes it lies in the file as.
+pub(crate) struct Noted {
+    pub(crate) state: State,
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
+}
+
 /// The state, while no other process may change it.
 pub(crate) struct Locked<'a>(&'a File);
 
 impl Locked<'_> {
     /// The state; `None` in a new file.
     pub(crate) fn read(&self) -> Result<Option<State>, CredentialError> {
+        Ok(self.read_after(None)?.map(|noted| noted.state))
+    }
+
+    /// [`read`](Self::read), with what this process noted last: it is taken apart anew only if another wrote since.
+    pub(crate) fn read_after(&self, noted: Option<Noted>) -> Result<Option<Noted>, CredentialError> {
         let mut bytes = Zeroizing::new([0; LEN]);
         let mut read = 0;
         while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -159,16 +166,23 @@ impl Locked<'_> {
         if read == 0 {
             return Ok(None);
         }
-        State::decode(&bytes).map(Some).ok_or_else(|| {
+        if let Some(noted) = noted.filter(|noted| *noted.bytes == bytes[..]) {
+            return Ok(Some(noted));
+        }
+        let state = State::decode(&bytes).ok_or_else(|| {
             unavailable(
                 "the state of the log is damaged; verify the log, keep it, and begin a new one under another path",
             )
-        })
+        })?;
+        let bytes = Zeroizing::new(bytes.to_vec());
+        Ok(Some(Noted { state, bytes }))
     }
 
-    pub(crate) fn write(&self, state: &State) -> Result<(), CredentialError> {
+    /// Writes the state, which is left in `bytes` as it is written.
+    pub(crate) fn write(&self, state: &State, bytes: &mut Zeroizing<Vec<u8>>) -> Result<(), CredentialError> {
+        state.encode(bytes);
         self.0
-            .write_all_at(&state.encode(), 0)
+            .write_all_at(bytes, 0)
             .map_err(|_| unavailable("the state of the log cannot be written"))
     }
 
