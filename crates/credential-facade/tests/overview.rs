@@ -52,39 +52,6 @@ fn manager(directory: &TempDir) -> CredentialManager {
         .build()
 }
 
-/// The chain of fallbacks, over the erased credential.
-struct Chain(Vec<(&'static str, AnyCredential)>);
-
-impl Chain {
-    fn first_valid(&self) -> Option<(&'static str, &AnyCredential)> {
-        let usable = |credential: &AnyCredential| !credential.is_expired() && credential.validate().is_ok();
-        self.0
-            .iter()
-            .map(|(name, credential)| (*name, credential))
-            .find(|(_, credential)| usable(credential))
-    }
-}
-
-#[test]
-fn a_chain_hands_out_the_first_that_is_valid_and_not_expired() {
-    let mut shapeless = aws(None);
-    shapeless.region.clear();
-    let chain = Chain(vec![
-        ("primary", AnyCredential::new(aws(Some(DateTime::UNIX_EPOCH)))),
-        ("backup", AnyCredential::new(shapeless)),
-        ("fallback", AnyCredential::new(aws(None))),
-        ("last", AnyCredential::new(github("never asked"))),
-    ]);
-    let (name, credential) = chain.first_valid().unwrap();
-    assert_eq!((name, credential.credential_type()), ("fallback", "aws"));
-    assert_eq!(
-        credential.downcast_ref::<AwsCredential>().unwrap().region,
-        "eu-central-1"
-    );
-    assert!(credential.downcast_ref::<GitHubCredential>().is_none());
-    assert!(Chain(Vec::new()).first_valid().is_none());
-}
-
 #[tokio::test]
 async fn several_credentials_are_stored_and_used_as_one() {
     let directory = tempfile::tempdir().unwrap();
