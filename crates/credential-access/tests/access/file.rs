@@ -90,7 +90,7 @@ async fn a_file_that_is_watched_is_read_anew() {
     let policies = policy.policies();
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let watch = tokio::spawn(policy.watch(Duration::from_millis(500), move |reload| {
-        told.send(reload).unwrap()
+        told.send(reload).unwrap();
     }));
     fs::write(&path, "version = 1").unwrap();
     assert_eq!(heard.recv().await, Some(Reload::Applied));
