@@ -45,11 +45,11 @@ impl Counters {
     }
 
     /// Says that changes are under way, until [`UnderWay::settle`]. The caller holds the writer's lock.
-    pub(crate) fn begin(&self, counters: Vec<usize>) -> UnderWay<'_> {
+    pub(crate) fn begin(&self, mut counters: Vec<usize>) -> UnderWay<'_> {
         if self.word(UNDER_WAY).swap(1, Ordering::SeqCst) != 0 {
+            // Once these changes are made, those of the dead writer are made or gone.
             let all = 0..SharedCounters::COUNT;
-            let left = all.filter(|counter| *counter != UNDER_WAY && self.read(*counter).is_none());
-            left.for_each(|counter| settle(self.word(counter)));
+            counters.extend(all.filter(|counter| *counter != UNDER_WAY && self.read(*counter).is_none()));
         }
         for counter in &counters {
             self.word(*counter).fetch_or(1, Ordering::SeqCst);

@@ -134,20 +134,25 @@ pub(crate) fn transact(
             tx.prepare_cached("UPDATE head SET generation = generation + ?1")?
                 .execute([made])?;
         }
-        Ok(tx)
+        Ok((tx, made))
     });
-    let tx = match prepared {
-        Ok(tx) => tx,
+    let (tx, made) = match prepared {
+        Ok(prepared) => prepared,
         Err(fault) => {
             let sound = !fault.poisons() && conn.is_autocommit();
             return (End::Undone(fault), sound);
         }
     };
-    let made = group.iter().filter(|member| member.refusal.is_none());
-    let under_way = counters.begin(made.filter_map(|member| member.change.counter()).collect());
+    // Where nothing is written, nothing moves: also what a dead writer left in doubt is in doubt still.
+    let under_way = (made > 0).then(|| {
+        let made = group.iter().filter(|member| member.refusal.is_none());
+        counters.begin(made.filter_map(|member| member.change.counter()).collect())
+    });
     match tx.commit() {
         Ok(()) => {
-            under_way.settle();
+            if let Some(under_way) = under_way {
+                under_way.settle();
+            }
             (End::Committed, true)
         }
         // What is in doubt stays under way until the next change settles it.
@@ -305,6 +310,23 @@ mod tests {
             [Some(Ok(())), Some(Err(_)), Some(Ok(()))]
         ));
         assert_eq!(place.found().1, 2);
+    }
+
+    #[test]
+    fn what_a_dead_writer_left_in_doubt_is_settled_by_the_next_change_and_not_by_a_refusal() {
+        let mut place = Place::new();
+        let (left, other) = (1, 2);
+        drop(place.home.counters().unwrap().begin(vec![left]));
+        let stands = |place: &Place| place.home.counters().unwrap().read(left);
+        let refused = asked(|_| Err(CredentialError::not_found("n").into()));
+        let idle = asked(|_| Ok(()));
+        place.make(vec![refused, idle]);
+        // The log may still hold what the dead writer committed: nothing was written over it.
+        assert_eq!(stands(&place), None);
+        let told = place.make(vec![bury("a")]);
+        assert!(matches!(told.as_slice(), [Some(Ok(()))]));
+        assert_eq!(stands(&place), Some(2));
+        assert_eq!(place.home.counters().unwrap().read(other), Some(0));
     }
 
     #[test]
