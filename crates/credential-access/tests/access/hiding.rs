@@ -102,7 +102,7 @@ async fn compare(step: Duration, count: usize) -> f64 {
     let (hidden, absent) = (id("hidden"), id("absent"));
     world.shelf.place(&hidden, &[("nebula.access/owner", "user:bob")]);
     // A store takes longer over what it finds.
-    world.shelf.lag(Duration::from_micros(20));
+    world.shelf.lag(Duration::from_micros(200));
     let mut times = [Vec::new(), Vec::new()];
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..count {
