@@ -3,7 +3,19 @@
 use nebula_credential_cli::rehearse_config;
 
 /// What a profile may say; all of it text.
-const PROFILE: &[&str] = &["store", "tenant", "scope", "key_file", "passphrase_file"];
+const PROFILE: &[&str] = &[
+    "store",
+    "tenant",
+    "scope",
+    "key_file",
+    "passphrase_file",
+    "principal",
+    "purpose",
+    "audit_log",
+];
+
+/// Of these, what is checked beyond that it is text.
+const CHECKED: [&str; 4] = ["tenant", "scope", "principal", "purpose"];
 
 /// Reads `data` as a configuration file; before the first NUL may stand the name of the wanted profile.
 pub fn config_file(data: &[u8]) {
@@ -34,15 +46,20 @@ pub fn config_file(data: &[u8]) {
     let profile = config.profiles.get(name.unwrap_or("default"));
     match outcome {
         Ok(()) => assert!(profile.is_some() || name.is_none()),
-        // A name of a tenant or scope that is not lawful, or a profile that is not there.
+        // What is no name, principal or purpose, or a profile that is not there.
         Err(refusal) => match profile {
             Some(profile) => {
                 let is_named = |key: &str| profile.get(key).and_then(toml::Value::as_str);
                 assert!(
-                    ["tenant", "scope"].into_iter().any(|key| is_named(key).is_some()),
+                    CHECKED.into_iter().any(|key| is_named(key).is_some()),
                     "{refusal}"
                 );
-                assert!(refusal.contains("name"), "{refusal}");
+                assert!(
+                    ["name", "principal", "purpose"]
+                        .iter()
+                        .any(|word| refusal.contains(word)),
+                    "{refusal}"
+                );
             }
             None => assert!(name.is_some() && refusal.contains("no such profile"), "{refusal}"),
         },

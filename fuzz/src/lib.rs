@@ -9,6 +9,7 @@
 //! A test compares the three.
 #![forbid(unsafe_code)]
 
+mod audit;
 pub mod bundle;
 mod config;
 mod credential;
@@ -22,6 +23,7 @@ mod name;
 mod policy;
 mod tampered;
 
+pub use audit::audit_verify;
 pub use bundle::import_bundle;
 pub use config::config_file;
 pub use credential::credential_decode;
@@ -37,6 +39,7 @@ pub type Target = fn(&[u8]);
 
 /// Every target under the name of its corpus.
 pub const TARGETS: &[(&str, Target)] = &[
+    ("audit_verify", audit_verify),
     ("config_file", config_file),
     ("credential_decode", credential_decode),
     ("decrypt_tampered", decrypt_tampered),

@@ -21,6 +21,7 @@ macro_rules! replay {
 }
 
 replay!(
+    audit_verify,
     config_file,
     credential_decode,
     decrypt_tampered,
