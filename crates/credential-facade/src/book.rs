@@ -23,3 +23,19 @@ pages! {
     AuditLogging: "../../../docs/src/audit-logging.md",
     CommonErrors: "../../../docs/src/common-errors.md",
 }
+
+#[cfg(feature = "cache")]
+pages! {
+    Caching: "../../../docs/src/caching.md",
+}
+
+#[cfg(feature = "resilience")]
+pages! {
+    Chaining: "../../../docs/src/chaining.md",
+    CircuitBreaker: "../../../docs/src/circuit-breaker.md",
+}
+
+#[cfg(all(feature = "audit", feature = "resilience", feature = "telemetry"))]
+pages! {
+    Observability: "../../../docs/src/observability.md",
+}
