@@ -266,8 +266,11 @@ where
                     ticket.land(|| self.state.keep_value(&self.key, stamp, began, &body));
                     Ok(Ok(body))
                 }
-                // Those who wait may have more time.
-                Err(error) if self.ctx.check_deadline().is_err() => {
+                // Those who wait may have more time. Who says that it is up may go by another clock than the request.
+                Err(error)
+                    if matches!(error, CredentialError::DeadlineExceeded(_))
+                        || self.ctx.check_deadline().is_err() =>
+                {
                     own = Some(Err(error));
                     Err(Unshared)
                 }

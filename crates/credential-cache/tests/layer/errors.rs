@@ -1,12 +1,18 @@
 //! A store that cannot be reached.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nebula_credential_cache::CacheLayer;
-use nebula_credential_core::{CredentialError, Source};
+use nebula_credential_core::{
+    BoxFuture, CredentialError, ErrorKind, Plaintext, Request, Response, Selector, Source,
+};
 use nebula_credential_testkit::Fault;
+use tower::{Layer as _, Service, ServiceExt as _};
 
-use crate::common::World;
+use crate::common::{Answer, Bare, World, get};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -124,4 +130,47 @@ async fn other_errors_are_not_remembered() {
         assert_eq!(world.get("db").await.unwrap(), "one");
         world.clock.advance(seconds(400));
     }
+}
+
+/// Says of the first read that time is up, after a while.
+#[derive(Clone)]
+struct LateOnce(Bare, Arc<AtomicBool>);
+
+impl Service<Request<Plaintext>> for LateOnce {
+    type Response = Response<Plaintext>;
+    type Error = CredentialError;
+    type Future = BoxFuture<'static, Answer<Response<Plaintext>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Answer<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Plaintext>) -> Self::Future {
+        if self.1.swap(true, Ordering::SeqCst) {
+            return self.0.call(request);
+        }
+        Box::pin(async {
+            tokio::task::yield_now().await;
+            Err(CredentialError::deadline_exceeded("too slow"))
+        })
+    }
+}
+
+#[tokio::test]
+async fn one_callers_lack_of_time_is_no_answer_for_those_who_wait_with_it() {
+    let world = World::new();
+    world.put("db", 1, "hunter2").await.unwrap();
+    let service = world
+        .layer
+        .layer(LateOnce(Bare(world.store.handle()), Arc::default()));
+    let ask = |ctx| {
+        let op = get("db", Selector::Latest);
+        service.clone().oneshot(Request { ctx, op })
+    };
+    // By the clock of its request, the one in a hurry has a moment left: timers go by another clock.
+    let mut hurried = world.ctx();
+    hurried.deadline = Some(hurried.now() + chrono::TimeDelta::seconds(60));
+    let (hurried, patient) = tokio::join!(ask(hurried), ask(world.ctx()));
+    assert_eq!(hurried.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    patient.unwrap();
 }
