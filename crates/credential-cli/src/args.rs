@@ -27,6 +27,7 @@ Environment (each is overridden by its option):
   NCRED_PRINCIPAL        who asks, for the audit log and policies
   NCRED_PURPOSE          what for
   NCRED_AUDIT_LOG        the file of the audit log
+  NCRED_POLICY           the file of the access policy
   NCRED_CONFIG           the configuration file
   NCRED_PROFILE          the profile of the configuration file
   NO_COLOR               no colours
@@ -91,6 +92,9 @@ pub(crate) struct Global {
     /// Record in this audit log who does what; what cannot be recorded is not done
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) audit_log: Option<PathBuf>,
+    /// Do only what this access policy allows
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
     /// Print JSON, also for errors
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -158,6 +162,13 @@ pub(crate) enum Verb {
     /// The audit log: who did what with which credential
     #[command(subcommand)]
     Audit(crate::verbs::audit::Audit),
+    /// The access policy: whether it is well formed, what it decides, and why
+    #[command(subcommand)]
+    Policy(crate::verbs::policy::Policy),
+    /// Share a credential with another principal, or end that
+    Share(crate::verbs::share::Share),
+    /// Show who owns a credential, and whom it is shared with
+    Sharing(Named),
     /// What the store holds, at a glance
     Stats,
     /// Look for everything that is wrong or soon will be, and name the remedy

@@ -105,6 +105,16 @@ impl Failure {
         Self::new(ErrorKind::Storage, message, help)
     }
 
+    /// The answer was given, and it is this exit code.
+    pub(crate) fn answered(kind: ErrorKind) -> Self {
+        Self {
+            kind: kind.as_str(),
+            message: String::new(),
+            help: None,
+            exit: exit_of(kind),
+        }
+    }
+
     /// Whoever read our output went away: nothing to report, and no one to report it to.
     pub(crate) fn broken_pipe() -> Self {
         Self {

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
+use nebula_credential::access::AccessLayer;
 use nebula_credential::audit::{AuditLogger, Durability};
 use nebula_credential::{Principal, Scope, TenantId};
 use serde::Deserialize;
 
+use crate::access;
 use crate::args::{Global, parse};
 use crate::exit::{Failure, Outcome};
 
@@ -28,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) purpose: Option<String>,
     /// Where everything is recorded, if anywhere.
     pub(crate) audit: Option<AuditLogger>,
+    /// What decides who may do what, if anything does.
+    pub(crate) access: Option<AccessLayer>,
     pub(crate) unlock: Unlock,
     /// The configuration file that was read, if one was.
     pub(crate) config: Option<PathBuf>,
@@ -72,6 +76,7 @@ struct Profile {
     principal: Option<String>,
     purpose: Option<String>,
     audit_log: Option<PathBuf>,
+    policy: Option<PathBuf>,
 }
 
 /// The environment, passed as a value so that tests need not change their own.
@@ -147,6 +152,13 @@ impl Settings {
             .or_else(|| path("NCRED_AUDIT_LOG"))
             .or(profile.audit_log)
             .map(audit_log);
+        let access = global
+            .policy
+            .clone()
+            .or_else(|| path("NCRED_POLICY"))
+            .or(profile.policy)
+            .map(|path| access::open(&path))
+            .transpose()?;
         Ok(Self {
             store,
             tenant,
@@ -154,6 +166,7 @@ impl Settings {
             principal,
             purpose,
             audit,
+            access,
             unlock,
             config,
         })
@@ -243,7 +256,7 @@ impl Config {
                     path.display()
                 ),
                 "a profile is a table [profiles.NAME] with store, tenant, scope, key_file, passphrase_file, principal, \
-                 purpose and audit_log",
+                 purpose, audit_log and policy",
             )
         })
     }
@@ -296,6 +309,7 @@ impl Profile {
                 &mut self.key_file,
                 &mut self.passphrase_file,
                 &mut self.audit_log,
+                &mut self.policy,
             ] {
                 *path = path.take().map(|path| directory.join(path));
             }

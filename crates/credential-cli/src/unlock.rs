@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nebula_credential::access::AccessLayer;
 use nebula_credential::crypto::{KeyFile, Passphrase, PassphraseAndKeyFile, Protector};
 use nebula_credential::{
     CredentialError, CredentialManager, CredentialName, CredentialRef, ErrorKind, Get, Keys, List,
-    LocalStorage, OpContext, Principal, RecordHead, Scope, SecretStore as _, Selector, SystemClock, TenantId,
-    VersionHead,
+    LocalStorage, Op, OpContext, Plaintext, RecordHead, Request, Response, Scope, Selector, SystemClock,
+    TenantId, VersionHead,
 };
 
+use crate::access;
 use crate::exit::{Failure, Outcome};
 use crate::input;
 use crate::output::Output;
@@ -64,6 +66,8 @@ pub(crate) struct Register {
     storage: LocalStorage,
     tenant: TenantId,
     scope: Scope,
+    ctx: OpContext,
+    access: Option<AccessLayer>,
 }
 
 impl Register {
@@ -85,6 +89,20 @@ impl Register {
             storage,
             tenant: settings.tenant.clone(),
             scope: settings.scope.clone(),
+            ctx: OpContext {
+                purpose: settings.purpose.as_deref().map(Arc::from),
+                ..OpContext::new(settings.principal.clone(), Arc::new(SystemClock))
+            },
+            access: settings.access.clone(),
+        })
+    }
+
+    /// The same past the access policy, for whoever keeps it.
+    pub(crate) async fn unguarded(settings: &Settings) -> Outcome<Self> {
+        let register = Self::open(settings).await?;
+        Ok(Self {
+            access: None,
+            ..register
         })
     }
 
@@ -112,7 +130,7 @@ impl Register {
     pub(crate) async fn list(&self, mut query: List) -> Result<Vec<RecordHead>, CredentialError> {
         let mut found = Vec::new();
         loop {
-            let page = self.storage.list(&context(), query.clone()).await?;
+            let page = self.ask(Op::List(query.clone())).await?.into_page()?;
             found.extend(page.items);
             match page.next {
                 Some(next) => query.after = Some(next),
@@ -127,21 +145,26 @@ impl Register {
             id: self.id(name),
             version: Selector::Latest,
         };
-        self.storage.head(&context(), get).await
+        self.ask(Op::Head(get)).await?.into_head()
     }
 
     /// What is known of its kept versions, newest first.
     pub(crate) async fn versions(&self, name: &CredentialName) -> Result<Vec<VersionHead>, CredentialError> {
-        self.storage.versions(&context(), self.id(name)).await
+        self.ask(Op::Versions(self.id(name))).await?.into_versions()
+    }
+
+    /// What is not permitted to know of is not told here either.
+    async fn ask(&self, op: Op<Plaintext>) -> Result<Response<Plaintext>, CredentialError> {
+        let request = Request {
+            ctx: self.ctx.clone(),
+            op,
+        };
+        access::ask(self.access.as_ref(), &self.storage, request).await
     }
 
     fn id(&self, name: &CredentialName) -> CredentialRef {
         CredentialRef::new(self.tenant.clone(), self.scope.clone(), name.clone())
     }
-}
-
-fn context() -> OpContext {
-    OpContext::new(Principal::Process, Arc::new(SystemClock))
 }
 
 pub(crate) fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> CredentialManager {
@@ -154,6 +177,9 @@ pub(crate) fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) ->
         .secret_limit(nebula_credential::limits::SECRET_BYTES_MAX);
     if let Some(log) = &settings.audit {
         builder = builder.audit_log(log.clone());
+    }
+    if let Some(access) = &settings.access {
+        builder = builder.access(access.clone());
     }
     let manager = builder.build();
     match &settings.purpose {

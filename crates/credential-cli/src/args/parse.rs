@@ -1,7 +1,7 @@
 //! Parsers of what options take. Their refusals say what is expected and never what was given: a secret may have been.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use nebula_credential::{CredentialName, Principal, Scope, TenantId, Version};
+use nebula_credential::{CredentialName, Permission, Principal, Scope, TenantId, Version};
 
 type Parsed<T> = Result<T, String>;
 
@@ -35,6 +35,14 @@ pub(crate) fn principal(text: &str) -> Parsed<Principal> {
         "workflow" => Principal::Workflow(name),
         "action" => Principal::Action(name),
         _ => return Err(refused()),
+    })
+}
+
+pub(crate) fn permission(text: &str) -> Parsed<Permission> {
+    let found = Permission::ALL.into_iter().find(|known| known.as_str() == text);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = Permission::ALL.iter().map(|known| known.as_str()).collect();
+        format!("there is no such permission; write one of: {}", names.join(", "))
     })
 }
 

@@ -10,8 +10,10 @@ pub(crate) mod export;
 pub(crate) mod import;
 mod init;
 mod key;
+pub(crate) mod policy;
 mod read;
 pub(crate) mod run;
+pub(crate) mod share;
 mod stats;
 mod view;
 
@@ -38,6 +40,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Export(args) => return export::run(args, &recorded()?, output).await,
         Verb::Import(args) => return import::run(args, &recorded()?, output).await,
         Verb::Audit(verb) => return audit::run(verb, &settings()?, output).await,
+        Verb::Policy(verb) => return policy::run(verb, settings, output).await,
         Verb::Stats => return stats::run(&settings()?, output).await,
         Verb::List(args) => return read::list(&Register::open(&settings()?).await?, args, output).await,
         Verb::Versions(args) => {
@@ -52,9 +55,12 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
     }
     let settings = recorded()?;
     let session = match verb {
-        Verb::Tags(_) | Verb::Delete(_) | Verb::Restore(_) | Verb::Purge(_) => {
-            Session::locked(&settings).await?
-        }
+        Verb::Tags(_)
+        | Verb::Delete(_)
+        | Verb::Restore(_)
+        | Verb::Purge(_)
+        | Verb::Share(_)
+        | Verb::Sharing(_) => Session::locked(&settings).await?,
         _ => Session::open(&settings).await?,
     };
     let done = on(&session, verb, &settings, output).await;
@@ -74,6 +80,8 @@ async fn on(session: &Session, verb: &Verb, settings: &Settings, output: &Output
         Verb::Delete(args) => change::delete(session, args, output).await,
         Verb::Restore(args) => change::restore(session, args, output).await,
         Verb::Purge(args) => change::purge(session, args, output).await,
+        Verb::Share(args) => share::share(session, args, output).await,
+        Verb::Sharing(args) => share::sharing(session, args, output).await,
         Verb::Key(verb) => key::run(session, verb, settings, output).await,
         Verb::Init
         | Verb::Export(_)
@@ -82,6 +90,7 @@ async fn on(session: &Session, verb: &Verb, settings: &Settings, output: &Output
         | Verb::List(_)
         | Verb::Versions(_)
         | Verb::Audit(_)
+        | Verb::Policy(_)
         | Verb::Stats
         | Verb::Doctor
         | Verb::Types(_)

@@ -73,6 +73,12 @@ const OTHERS: &[(&str, i32, &str, &str)] = &[
         "a_configuration_that_others_may_change_is_refused",
     ),
     (
+        "an access policy that others may change",
+        4,
+        "ncred/mistakes.rs",
+        "an_access_policy_that_others_may_change_is_refused",
+    ),
+    (
         "a slip in the configuration, or in the name of one of two profiles",
         2,
         "ncred/mistakes.rs",

@@ -18,6 +18,7 @@ mod keys;
 mod leaks;
 mod mistakes;
 mod place;
+mod policy;
 mod run;
 mod secrets;
 mod terminal;

@@ -101,6 +101,60 @@ const MISTAKES: &[Mistake] = &[
         says: &["not the seed of an audit log", "`.seed` file"],
     },
     Mistake {
+        what: "no access policy named",
+        args: &["policy", "check"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["no access policy is named", "--policy", "NCRED_POLICY"],
+    },
+    Mistake {
+        what: "an access policy that is not there",
+        args: &["get", "github_token", "--policy", "no-such.toml"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["policy no-such.toml cannot be read", "check the path"],
+    },
+    Mistake {
+        what: "a slip in an access policy",
+        args: &["get", "github_token", "--policy", "slip.toml"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["slip.toml: access policy, line 6", "permissions"],
+    },
+    Mistake {
+        what: "what no rule of the access policy allows",
+        args: &[
+            "get",
+            "github_token",
+            "--policy",
+            "policy.toml",
+            "--principal",
+            "user:bob",
+        ],
+        stdin: "",
+        code: 4,
+        kind: "access_denied",
+        says: &["user:bob may not read", "whoever keeps the access policy"],
+    },
+    Mistake {
+        what: "a permission of no known name",
+        args: &[
+            "policy",
+            "explain",
+            "--name",
+            "github_token",
+            "--permission",
+            "see",
+        ],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["no such permission", "read, use, write"],
+    },
+    Mistake {
         what: "a slip in a name",
         args: &["get", "gihub_token"],
         stdin: "",
@@ -362,12 +416,23 @@ const MISTAKES: &[Mistake] = &[
     },
 ];
 
+const POLICY: &str = r#"version = 1
+[[rules]]
+id = "alice-reads"
+effect = "allow"
+principals = ["user:alice"]
+permissions = ["read"]
+tenants = ["*"]
+"#;
+
 #[test]
 fn every_mistake_has_its_exit_code_and_names_the_remedy() {
     let place = Place::new();
     place.store("github_token");
     let (bundle, key) = (place.path("handed.ncb"), place.path("keys/theirs"));
     place.ok(&["export", "--out", text(&bundle), "--for-key-file", text(&key)]);
+    place.file("policy.toml", POLICY);
+    place.file("slip.toml", &POLICY.replace("permissions", "permisions"));
     for mistake in MISTAKES {
         let run = |args: &[&str]| {
             let mut command = place.command();
@@ -490,6 +555,18 @@ fn a_configuration_that_others_may_change_is_refused() {
     let told = place.run(&["list", "--config", text(&config)], "");
     assert_eq!(told.code, 4, "{told:?}");
     says("open configuration", &told, &["others may change", "chmod go-w"]);
+}
+
+#[test]
+fn an_access_policy_that_others_may_change_is_refused() {
+    let place = Place::with_db();
+    let policy = place.file("policy.toml", POLICY);
+    std::fs::set_permissions(&policy, std::fs::Permissions::from_mode(0o664)).unwrap();
+    for args in [&["get", "db"][..], &["list"], &["policy", "check"]] {
+        let told = place.run(&[args, &["--policy", text(&policy)]].concat(), "");
+        assert_eq!(told.code, 4, "{told:?}");
+        says("open policy", &told, &["can be written by others", "chmod go-w"]);
+    }
 }
 
 #[test]
