@@ -183,6 +183,9 @@ fn has_high_number(content: &[u8]) -> bool {
 
 /// The lines, also one that does not end.
 fn split(content: &[u8]) -> Vec<Vec<u8>> {
+    if content.is_empty() {
+        return Vec::new();
+    }
     let content = content.strip_suffix(b"\n").unwrap_or(content);
     content.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
 }
