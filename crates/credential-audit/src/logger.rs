@@ -194,6 +194,8 @@ struct Open {
     log: Log,
     syncer: Arc<Syncer>,
     checkpointed: Instant,
+    /// A checkpoint that is signed and could not be written yet: until it is, nothing is recorded without an error.
+    due: Option<String>,
 }
 
 /// A record in the log.
@@ -361,6 +363,7 @@ impl AuditLogger {
             )?,
             syncer: Arc::new(Syncer::start()?),
             checkpointed: Instant::now(),
+            due: None,
         })
     }
 
@@ -420,22 +423,26 @@ impl AuditLogger {
                     lost.push(sink.name());
                 }
             }
-        })?;
-        settings.metrics.increment(
-            "nebula_credential_audit_records_total",
-            &[("event", event.kind.as_str())],
-            1,
-        );
-        open.syncer.written(written.seq, open.log.file())?;
+        });
+        // Of records of the log's own that were written, also where the one that was asked for was not.
         for sink in lost {
             self.0.lose(sink, 1);
             settings
                 .metrics
                 .increment("nebula_credential_audit_lost_total", &[("sink", sink)], 1);
         }
-        if let Some(note) = due {
+        open.due = due.or_else(|| open.due.take());
+        let written = written?;
+        settings.metrics.increment(
+            "nebula_credential_audit_records_total",
+            &[("event", event.kind.as_str())],
+            1,
+        );
+        open.syncer.written(written.seq, open.log.file())?;
+        if let Some(note) = &open.due {
+            self.checkpoint(note)?;
+            open.due = None;
             open.checkpointed = Instant::now();
-            self.checkpoint(&note)?;
         }
         Ok(written.seq)
     }

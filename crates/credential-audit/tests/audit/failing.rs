@@ -5,13 +5,13 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nebula_credential_audit::{AuditLogger, Durability, OnFailure};
+use nebula_credential_audit::{AuditLogger, Durability, OnFailure, VerifyWith, verify};
 use nebula_credential_core::{CredentialError, ErrorKind, Response};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::layer::{ask, context, get, record};
-use crate::support::{Place, count};
+use crate::support::{Place, count, event};
 
 /// Asks for a value over and over; how often it was released, and the longest wait.
 async fn attempts(place: &Place, log: &AuditLogger, times: usize) -> (usize, Duration) {
@@ -229,4 +229,22 @@ async fn a_lock_held_for_ever_costs_many_callers_no_more_than_one() {
     drop(held);
     assert_eq!(attempts(&place, &log, 20).await.0, 20);
     assert_eq!(attempts(&place, &late, 20).await.0, 20);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_is_not_forgotten() {
+    let place = Place::new();
+    let notes = place.directory.path().join("elsewhere/checkpoints");
+    let log = place.builder().checkpoints(&notes).build();
+    let mut written = 0;
+    while log.record(&event(written)).is_ok() {
+        written += 1;
+        assert!(written < 2000, "no checkpoint was due");
+    }
+    log.record(&event(0)).unwrap_err();
+    fs::create_dir(notes.parent().unwrap()).unwrap();
+    log.record(&event(0)).unwrap();
+    let seed = place.seed();
+    let found = verify(place.path(), VerifyWith::Seed(&seed), Some(&notes)).unwrap();
+    assert!(found.is_intact() && found.checkpoints == 1, "{found:?}");
 }
