@@ -61,9 +61,6 @@ where
     }
 
     fn call(&mut self, mut request: Request<Plaintext>) -> Self::Future {
-        // The one that was polled ready serves this call; its clone must be polled anew.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
         let record = Record {
             event: Event::of(&request.ctx, &request.op),
             report: Arc::clone(request.ctx.report.get_or_insert_default()),
@@ -72,6 +69,9 @@ where
             since: Instant::now(),
         };
         if request.op.changes() {
+            // The one that was polled ready serves this call; its clone must be polled anew.
+            let clone = self.inner.clone();
+            let mut inner = std::mem::replace(&mut self.inner, clone);
             return Box::pin(async move {
                 let record = record.intend().await?;
                 let answer = inner.call(request).await;
@@ -79,8 +79,9 @@ where
             });
         }
         let reads = matches!(request.op, Op::Get(_));
+        let answer = self.inner.call(request);
         Box::pin(async move {
-            let answer = inner.call(request).await;
+            let answer = answer.await;
             record.release(reads, answer).await
         })
     }

@@ -10,6 +10,7 @@ mod layer;
 mod line;
 mod log;
 mod logger;
+mod place;
 mod seed;
 mod sink;
 mod state;

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::chain::Hash;
 use crate::event::{Event, EventKind};
 use crate::line::{self, Naming, Sealed};
+use crate::place::Place;
 use crate::state::{Noted, State, StateFile};
 use crate::{files, unavailable};
 
@@ -44,9 +45,6 @@ pub(crate) struct Log {
     limits: Limits,
     tagged: bool,
 }
-
-/// Device and number of a file, as wide as the system has them.
-type Place = (rustix::fs::Dev, u64);
 
 /// A record that was written.
 pub(crate) struct Written {
@@ -193,8 +191,8 @@ impl Log {
 
 fn open(path: &Path) -> Result<(Arc<File>, Place), CredentialError> {
     let file = append_private_file(path)?;
-    let found = fstat(&file).map_err(|_| unavailable("the log cannot be examined"))?;
-    Ok((Arc::new(file), (found.st_dev, found.st_ino)))
+    let place = Place::of(path, &file)?;
+    Ok((Arc::new(file), place))
 }
 
 /// Makes sure that `file` is the log: the same file under the same name, or the one another process went on in. Its length.
@@ -213,12 +211,7 @@ fn find(
             files::sync_directory(path)?;
             *files = state.files;
         }
-        let len = match stat(path) {
-            Ok(found) if (found.st_dev, found.st_ino) == *place => {
-                Some(u64::try_from(found.st_size).unwrap_or(u64::MAX))
-            }
-            _ => None,
-        };
+        let len = place.len();
         if len == Some(state.len) || !finish_rotation(path, state, time, own)? {
             return len.ok_or_else(removed);
         }

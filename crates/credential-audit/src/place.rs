@@ -1,0 +1,65 @@
+//! Whether the log is still where it was.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nebula_credential_core::CredentialError;
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, open, stat, statat};
+
+use crate::unavailable;
+
+/// How often the whole path is walked, which takes longer than writing a record. In between, the directory that was found
+/// last is looked into: a log that was removed or replaced is missed at once, directories that were moved with all that is
+/// in them as soon as a read is on the disk.
+const WALK: Duration = Duration::from_millis(5);
+
+/// The place of the log: a directory that is open, and a name in it.
+pub(crate) struct Place {
+    path: PathBuf,
+    name: OsString,
+    directory: OwnedFd,
+    walked: Instant,
+    /// Device and number of the file, as wide as the system has them.
+    file: (rustix::fs::Dev, u64),
+}
+
+impl Place {
+    /// Where `file` is, which lies at `path`.
+    pub(crate) fn of(path: &Path, file: &File) -> Result<Self, CredentialError> {
+        let refused = |_| unavailable("the log cannot be examined");
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = open(directory.unwrap_or(Path::new(".")), flags, Mode::empty()).map_err(refused)?;
+        Ok(Self {
+            path: path.to_owned(),
+            name: path.file_name().unwrap_or(OsStr::new(".")).to_owned(),
+            directory,
+            walked: Instant::now(),
+            file: number(&fstat(file).map_err(refused)?),
+        })
+    }
+
+    /// The length of the file; `None` if it is not in its place.
+    pub(crate) fn len(&mut self) -> Option<u64> {
+        let now = Instant::now();
+        let found = if now.saturating_duration_since(self.walked) < WALK {
+            statat(&self.directory, &self.name, AtFlags::empty())
+        } else {
+            self.walked = now;
+            stat(&self.path)
+        };
+        let found = found.ok().filter(|found| number(found) == self.file);
+        if found.is_none() {
+            // Until it is back, the path decides.
+            self.walked = now.checked_sub(WALK).unwrap_or(now);
+        }
+        found.map(|found| u64::try_from(found.st_size).unwrap_or(u64::MAX))
+    }
+}
+
+fn number(found: &Stat) -> (rustix::fs::Dev, u64) {
+    (found.st_dev, found.st_ino)
+}
