@@ -162,7 +162,9 @@ impl Builder {
         self
     }
 
-    /// Opens a span for each operation, and emits the measurements of the stack to `metrics`.
+    /// Opens a span for each operation, and emits what the stack measures to `metrics`, and what
+    /// [`CredentialManager::health`] finds. Audit log and resilience are given theirs when they are made; an
+    /// `Arc<dyn MetricsEmitter>` is an emitter, so that all can share one.
     #[cfg(feature = "telemetry")]
     pub fn metrics(mut self, metrics: impl MetricsEmitter) -> Self {
         self.layers.metrics = Some(Arc::new(metrics));
