@@ -2,12 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nebula_credential_core::CredentialError;
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, open, stat, statat};
+use rustix::fs::{AtFlags, CWD, Dev, Mode, OFlags, Stat, fstat, open, statat};
+#[cfg(target_os = "linux")]
+use rustix::fs::{StatxFlags, makedev, statx};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
 
 use crate::unavailable;
 
@@ -16,14 +20,16 @@ use crate::unavailable;
 /// in them as soon as a read is on the disk.
 const WALK: Duration = Duration::from_millis(5);
 
+/// Device and number of a file, as wide as the system has them.
+type Number = (Dev, u64);
+
 /// The place of the log: a directory that is open, and a name in it.
 pub(crate) struct Place {
     path: PathBuf,
     name: OsString,
     directory: OwnedFd,
     walked: Instant,
-    /// Device and number of the file, as wide as the system has them.
-    file: (rustix::fs::Dev, u64),
+    file: Number,
 }
 
 impl Place {
@@ -46,20 +52,51 @@ impl Place {
     pub(crate) fn len(&mut self) -> Option<u64> {
         let now = Instant::now();
         let found = if now.saturating_duration_since(self.walked) < WALK {
-            statat(&self.directory, &self.name, AtFlags::empty())
+            look(&self.directory, Path::new(&self.name))
         } else {
             self.walked = now;
-            stat(&self.path)
+            look(CWD, &self.path)
         };
-        let found = found.ok().filter(|found| number(found) == self.file);
+        let found = found.filter(|found| found.number == self.file);
         if found.is_none() {
             // Until it is back, the path decides.
             self.walked = now.checked_sub(WALK).unwrap_or(now);
         }
-        found.map(|found| u64::try_from(found.st_size).unwrap_or(u64::MAX))
+        found.map(|found| found.len)
     }
 }
 
-fn number(found: &Stat) -> (rustix::fs::Dev, u64) {
+struct Found {
+    number: Number,
+    len: u64,
+}
+
+fn look(directory: impl AsFd, path: &Path) -> Option<Found> {
+    // Linux tells number and length alone sooner, and need not write the time of the next record anew because of it.
+    #[cfg(target_os = "linux")]
+    match statx(
+        &directory,
+        path,
+        AtFlags::empty(),
+        StatxFlags::INO | StatxFlags::SIZE,
+    ) {
+        Ok(found) => {
+            return Some(Found {
+                number: (makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino),
+                len: found.stx_size,
+            });
+        }
+        Err(Errno::NOENT) => return None,
+        // Where it is not allowed or not known, the older call may be.
+        Err(_) => {}
+    }
+    let found = statat(directory, path, AtFlags::empty()).ok()?;
+    Some(Found {
+        number: number(&found),
+        len: u64::try_from(found.st_size).unwrap_or(u64::MAX),
+    })
+}
+
+fn number(found: &Stat) -> Number {
     (found.st_dev, found.st_ino)
 }
