@@ -5,6 +5,8 @@
 //! ```
 
 use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
 
 use nebula_credential::access::{AccessLayer, AccessPolicy, Inquiry, Known, Permissions, Policies, Sharing};
 use nebula_credential::prelude::*;
@@ -73,14 +75,19 @@ async fn scoped_access() -> Result<(), Box<dyn Error>> {
     println!("it may not see the value: {error}");
     assert!(error.is_access_denied());
 
-    // Another scope is not its own. Since it may do nothing there, it may not know what is there either.
+    // Another scope is not its own. It is refused without a look, and so learns nothing of what is there.
     let elsewhere = Scope::new("workflow/payroll")?;
     let using = invoices.with_permission(Permission::Use);
-    let error = refused(using.with_scope(elsewhere.clone()).get::<BasicCredential>("db").await)?;
+    let error = refused(
+        using
+            .with_scope(elsewhere.clone())
+            .get::<BasicCredential>("db")
+            .await,
+    )?;
     println!("in another scope: {error}");
     let ctx = OpContext {
         circumstances: Some(circumstances.into()),
-        ..OpContext::new(invoices.principal().clone(), std::sync::Arc::new(clock.clone()))
+        ..OpContext::new(invoices.principal().clone(), Arc::new(clock.clone()))
     };
     let id = CredentialRef::new(TenantId::new("acme")?, elsewhere, CredentialName::new("db")?);
     let why = policies.current().explain(Inquiry {
@@ -90,13 +97,16 @@ async fn scoped_access() -> Result<(), Box<dyn Error>> {
         known: Known::New(None),
     });
     println!("{why}");
-    assert!(why.nearest().any(|rule| rule.id == "workflows-use-their-own" && rule.missing == ["scopes"]));
+    assert!(
+        why.nearest()
+            .any(|rule| rule.id == "workflows-use-their-own" && rule.missing == ["scopes"])
+    );
 
     // Alice shares it with bob for an hour.
     let bob = Principal::User(CredentialName::new("bob")?);
     let as_bob = alice.with_principal(bob.clone());
     assert!(refused(as_bob.get::<BasicCredential>("db").await)?.is_not_found());
-    let hour = std::time::Duration::from_secs(3600);
+    let hour = Duration::from_secs(3600);
     let grant = Sharing::Grant {
         to: bob,
         permissions: Permissions::only(Permission::Read),
@@ -105,10 +115,27 @@ async fn scoped_access() -> Result<(), Box<dyn Error>> {
     alice.share("db", &grant).await?;
     as_bob.get::<BasicCredential>("db").await?;
     let (owner, grants) = alice.sharing("db").await?;
-    println!("owner {}, shared: {}", owner.ok_or("alice owns it")?, grants.first().ok_or("with bob")?);
-    clock.advance(chrono_hour(hour)?);
+    println!(
+        "owner {}, shared: {}",
+        owner.ok_or("alice owns it")?,
+        grants.first().ok_or("with bob")?
+    );
+    clock.advance(hour);
     let error = refused(as_bob.get::<BasicCredential>("db").await)?;
     println!("after an hour, bob: {error}");
     assert!(error.is_not_found());
     Ok(())
+}
+
+/// The error of what must not succeed.
+fn refused<T>(answer: Result<T, CredentialError>) -> Result<CredentialError, &'static str> {
+    answer.err().ok_or("it must be refused")
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn it_runs() {
+        super::scoped_access().await.unwrap();
+    }
 }
