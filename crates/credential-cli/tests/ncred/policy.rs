@@ -123,7 +123,15 @@ fn what_is_allowed_is_done_and_nothing_else_and_both_are_recorded() {
     let governed = Governed::by(OPERATED);
     let log = governed.place.path("audit.log");
     governed.put("user:alice", "stripe/live");
-    let run = |who: &str, args: &[&str]| governed.run(who, &[args, &["--audit-log", text(&log)]].concat());
+    let run = |who: &str, args: &[&str]| {
+        let mut command = governed.place.command();
+        command
+            .args(args)
+            .env("NCRED_POLICY", &governed.policy)
+            .env("NCRED_AUDIT_LOG", &log)
+            .env("NCRED_PRINCIPAL", who);
+        answer(command, "")
+    };
     let used = run(
         "service:billing",
         &[
@@ -339,21 +347,25 @@ fn a_policy_is_checked() {
         json!(["payments-operate", "alice-writes", "frozen", "break-glass"])
     );
     let line = |needle: &str| OPERATED.lines().position(|line| line.contains(needle)).unwrap() + 1;
+    // The line of a rule is that of its header.
     let flaws = [
-        ("group:payments\"]", "group:payment\"]"),
-        ("effect = \"deny\"", "effect = \"forbid\""),
-        ("id = \"frozen\"", "id = \"alice-writes\""),
-        ("emergency = true", "emergency = \"true\""),
+        ("group:payments\"]", "group:payment\"]", 0),
+        ("effect = \"deny\"", "effect = \"forbid\"", 0),
+        ("id = \"frozen\"", "id = \"alice-writes\"", 1),
+        ("emergency = true", "emergency = \"true\"", 0),
     ];
-    for (right, wrong) in flaws {
+    for (right, wrong, before) in flaws {
         let policy = place.file("flawed.toml", &OPERATED.replacen(right, wrong, 1));
         let told = place.run(&["policy", "check", text(&policy)], "");
         assert_eq!((told.code, told.out.as_str()), (2, ""), "{wrong}: {told:?}");
-        let at = format!("line {}:", line(right));
+        let at = format!("line {}:", line(right) - before);
         assert!(told.err.contains(&at), "{wrong}: {at} {told:?}");
         assert!(told.err.contains("\nhelp: "), "{wrong}: {told:?}");
     }
 }
+
+/// Who asks, what for, of which name, and with which options.
+type Asked<'a> = (&'a str, &'a str, &'a str, &'a [&'a str]);
 
 #[test]
 fn why_is_explained() {
@@ -362,79 +374,55 @@ fn why_is_explained() {
         let args = ["policy", "explain", "--permission", permission, "--name", name];
         governed.run(who, &[&args, more].concat())
     };
-    // Who asks what, with what more; the exit code, and what is said of it.
-    let table: &[(&str, &str, &str, &[&str], i32, &str)] = &[
+    // The exit code, and what is said of it.
+    let table: &[(Asked<'_>, i32, &str)] = &[
         (
-            "user:alice",
-            "use",
-            "stripe/live",
-            &[],
+            ("user:alice", "use", "stripe/live", &[]),
             0,
             "allowed: user:alice use default:global:stripe/live, by rule `payments-operate`\n",
         ),
         (
-            "user:alice",
-            "use",
-            "github",
-            &[],
+            ("user:alice", "use", "github", &[]),
             4,
             "denied: user:alice use default:global:github, because no rule allows it\n  \
              rule `payments-operate` does not apply: names\n  \
              rule `alice-writes` does not apply: permissions\n",
         ),
         (
-            "user:alice",
-            "use",
-            "stripe/live",
-            &["--tenant", "acme"],
+            ("user:alice", "use", "stripe/live", &["--tenant", "acme"]),
             4,
             "denied: user:alice use acme:global:stripe/live, because no rule allows it\n  \
              rule `payments-operate` does not apply: tenants\n",
         ),
         (
-            "user:alice",
-            "rotate",
-            "stripe/live",
-            &[],
+            ("user:alice", "rotate", "stripe/live", &[]),
             4,
             "depends: user:alice rotate default:global:stripe/live, on the tags, the owner or the grants of the \
              credential\n  rule `payments-operate` allows it\n",
         ),
         (
-            "user:alice",
-            "rotate",
-            "stripe/live",
-            &["--tag", "frozen=yes"],
+            ("user:alice", "rotate", "stripe/live", &["--tag", "frozen=yes"]),
             4,
             "denied: user:alice rotate default:global:stripe/live, by rule `frozen`\n  \
              rule `payments-operate` allows it\n",
         ),
         (
-            "user:alice",
-            "rotate",
-            "stripe/live",
-            &["--tag", "frozen=no"],
+            ("user:alice", "rotate", "stripe/live", &["--tag", "frozen=no"]),
             0,
             "allowed: user:alice rotate default:global:stripe/live, by rule `payments-operate`\n",
         ),
         (
-            "user:oncall",
-            "read",
-            "db",
-            &["--purpose", "INC-7"],
+            ("user:oncall", "read", "db", &["--purpose", "INC-7"]),
             0,
             "allowed: user:oncall read default:global:db, by rule `break-glass` for emergencies\n",
         ),
         (
-            "user:alice",
-            "know",
-            "db",
-            &[],
+            ("user:alice", "know", "db", &[]),
             0,
             "allowed: user:alice know default:global:db, by rule `alice-writes`\n",
         ),
     ];
-    for (who, permission, name, more, code, said) in table {
+    for ((who, permission, name, more), code, said) in table {
         let told = ask(who, permission, name, more);
         assert_eq!((told.code, told.out.as_str()), (*code, *said), "{told:?}");
         assert_eq!(told.err, "");
