@@ -127,117 +127,24 @@ fn every_metric_is_documented_and_shown_and_none_is_made_up() {
     );
 }
 
-/// Series, as promtool writes them, and the one alert they make fire, if any.
-fn cases() -> Vec<(&'static str, Vec<(&'static str, &'static str)>)> {
-    vec![
-        // A day of an ordinary program, with failures below the bound and questions that deserve no answer.
-        (
-            "",
-            vec![
-                (r#"operations_total{outcome="ok"}"#, "0+900x120"),
-                (r#"operations_total{outcome="not_found"}"#, "0+900x120"),
-                (r#"operations_total{outcome="unavailable"}"#, "0+9x120"),
-                (
-                    r#"operation_duration_seconds_bucket{operation="get",le="0.1"}"#,
-                    "0+900x120",
-                ),
-                (
-                    r#"operation_duration_seconds_bucket{operation="get",le="+Inf"}"#,
-                    "0+900x120",
-                ),
-                (r#"values_served_total{source="store"}"#, "0+900x120"),
-                (r#"up{component="store"}"#, "1x120"),
-                (r#"breaker_state{backend="store"}"#, "0x60 1x60"),
-                ("soonest_expiry_seconds", "90000x120"),
-                ("expired_credentials", "0x120"),
-                ("key_age_seconds", "8640000x120"),
-                ("key_wraps", "100000x120"),
-                (r#"access_decisions_total{decision="denied"}"#, "0+1x120"),
-                (r#"access_reloads_total{outcome="applied"}"#, "1x120"),
-            ],
-        ),
-        (
-            "NebulaCredentialTampered",
-            vec![(r#"tamper_detections_total{operation="get"}"#, "_x110 1x10")],
-        ),
-        (
-            "NebulaCredentialTampered",
-            vec![(r#"tamper_detections_total{operation="get"}"#, "1x110 2x10")],
-        ),
-        (
-            "NebulaCredentialComponentDown",
-            vec![
-                (r#"up{component="keys"}"#, "1x110 0x10"),
-                (r#"up{component="all"}"#, "1x110 0x10"),
-            ],
-        ),
-        (
-            "NebulaCredentialErrors",
-            vec![
-                (r#"operations_total{outcome="ok"}"#, "0+90x120"),
-                (r#"operations_total{outcome="storage"}"#, "0+10x120"),
-            ],
-        ),
-        (
-            "NebulaCredentialSlow",
-            vec![
-                (
-                    r#"operation_duration_seconds_bucket{operation="put",le="1"}"#,
-                    "0+9x120",
-                ),
-                (
-                    r#"operation_duration_seconds_bucket{operation="put",le="2.5"}"#,
-                    "0+10x120",
-                ),
-                (
-                    r#"operation_duration_seconds_bucket{operation="put",le="+Inf"}"#,
-                    "0+10x120",
-                ),
-            ],
-        ),
-        (
-            "NebulaCredentialAuditFailing",
-            vec![("audit_failures_total", "_x115 1x5")],
-        ),
-        (
-            "NebulaCredentialAuditLosing",
-            vec![(r#"audit_lost_total{sink="writer"}"#, "3x115 4x5")],
-        ),
-        (
-            "NebulaCredentialBreakerOpen",
-            vec![(r#"breaker_state{backend="store"}"#, "0x110 2x10")],
-        ),
-        (
-            "NebulaCredentialStale",
-            vec![(r#"values_served_total{source="stale"}"#, "_x115 1x5")],
-        ),
-        (
-            "NebulaCredentialExpiresSoon",
-            vec![("soonest_expiry_seconds", "80000x120")],
-        ),
-        ("NebulaCredentialExpired", vec![("expired_credentials", "1x120")]),
-        (
-            "NebulaCredentialKeyDue",
-            vec![("key_age_seconds", "29000000x120")],
-        ),
-        ("NebulaCredentialKeyDue", vec![("key_wraps", "3900000000x120")]),
-        (
-            "NebulaCredentialKeyDue NebulaCredentialKeyWornOut",
-            vec![("key_age_seconds", "61000000x120")],
-        ),
-        (
-            "NebulaCredentialKeyDue NebulaCredentialKeyWornOut",
-            vec![("key_wraps", "4290000000x120")],
-        ),
-        (
-            "NebulaCredentialEmergencyAccess",
-            vec![(r#"access_decisions_total{decision="emergency"}"#, "_x115 1x5")],
-        ),
-        (
-            "NebulaCredentialPolicyRefused",
-            vec![(r#"access_reloads_total{outcome="refused"}"#, "2x115 3x5")],
-        ),
-    ]
+/// The alerts that fire, and the series that make them.
+type Case<'a> = (Vec<&'a str>, Vec<(&'a str, &'a str)>);
+
+fn cases() -> Vec<Case<'static>> {
+    let mut cases: Vec<Case<'_>> = Vec::new();
+    for line in include_str!("alerts.txt").lines() {
+        match (line.trim(), line.starts_with(' ')) {
+            ("", _) => {}
+            (series, true) => {
+                let (_, of_case) = cases.last_mut().unwrap();
+                of_case.push(series.split_once(' ').unwrap());
+            }
+            (comment, _) if comment.starts_with('#') => {}
+            ("nothing", _) => cases.push((Vec::new(), Vec::new())),
+            (alerts, _) => cases.push((alerts.split(' ').collect(), Vec::new())),
+        }
+    }
+    cases
 }
 
 #[test]
@@ -251,7 +158,7 @@ fn each_alert_fires_for_what_it_is_meant_for_and_for_nothing_else() {
     let rules = repository().join("docs/alerts.yml");
     run(Command::new("promtool").args(["check", "rules"]).arg(&rules));
 
-    let test = |(alerts, series): (&str, Vec<(&str, &str)>)| {
+    let test = |(alerts, series): Case<'_>| {
         let series: Vec<_> = series
             .iter()
             .map(|(name, values)| {
@@ -264,23 +171,24 @@ fn each_alert_fires_for_what_it_is_meant_for_and_for_nothing_else() {
             })
             .collect();
         let firing: Vec<_> = alerts
-            .split_whitespace()
+            .iter()
             .map(|name| json!({"labels": format!("{{alertname={name:?}}}"), "value": 1}))
             .collect();
         let expr = r#"count by (alertname) (ALERTS{alertstate="firing"})"#;
         let asked = json!([{"expr": expr, "eval_time": "119m", "exp_samples": firing}]);
         json!({"interval": "1m", "input_series": series, "promql_expr_test": asked})
     };
-    let fired: BTreeSet<&str> = cases()
+    let cases = cases();
+    let fired: BTreeSet<&str> = cases
         .iter()
-        .flat_map(|(alerts, _)| alerts.split_whitespace())
+        .flat_map(|(alerts, _)| alerts.iter().copied())
         .collect();
     assert_eq!(
         fired,
         alerts().iter().map(String::as_str).collect(),
         "each alert has a case"
     );
-    let tests: Vec<_> = cases().into_iter().map(test).collect();
+    let tests: Vec<_> = cases.into_iter().map(test).collect();
     let directory = tempfile::tempdir().unwrap();
     // What is JSON is YAML.
     let file = directory.path().join("alerts.test.yml");
