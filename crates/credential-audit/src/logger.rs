@@ -305,8 +305,12 @@ impl AuditLogger {
         self.0.settings.inspections
     }
 
-    /// What an operation does whose record could not be written.
-    pub(crate) fn missed(&self, failure: CredentialError) -> Result<(), CredentialError> {
+    /// What an operation does whose record could not be written: it fails with `failure`, or goes on and the loss is counted,
+    /// as the log was told.
+    ///
+    /// # Errors
+    /// `failure`, if the log [fails closed](OnFailure::FailClosed).
+    pub fn missed(&self, failure: CredentialError) -> Result<(), CredentialError> {
         let settings = &self.0.settings;
         settings
             .metrics

@@ -392,3 +392,36 @@ async fn an_attempt_that_hangs_is_followed_by_another_within_the_deadline() {
     let error = late.metadata("n").await.unwrap_err();
     assert!(matches!(error, CredentialError::DeadlineExceeded(_)), "{error}");
 }
+
+#[tokio::test]
+async fn work_on_the_keys_is_recorded_before_and_after_and_not_done_without_a_record() {
+    let place = Place::new(POLICY);
+    let alice = place.builder().build();
+    alice.store("n", note("one")).await.unwrap();
+    alice.rotate_key().await.unwrap();
+    alice.rewrap(|_| {}).await.unwrap();
+    alice.re_encrypt_all(|_| {}).await.unwrap();
+    let log = place.directory.path().join("audit.log");
+    let records: Vec<_> = entries(&log)
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|entry| entry.event == "key_rotated")
+        .map(|entry| (entry.operation.unwrap(), entry.stage, entry.outcome))
+        .collect();
+    let told: Vec<_> = ["rotate_key", "rewrap", "re_encrypt_all"]
+        .into_iter()
+        .flat_map(|operation| {
+            [
+                (operation.to_owned(), "intent".to_owned(), None),
+                (operation.to_owned(), "outcome".to_owned(), Some("ok".to_owned())),
+            ]
+        })
+        .collect();
+    assert_eq!(records, told);
+
+    fs::rename(&log, place.directory.path().join("elsewhere")).unwrap();
+    let before = alice.key_ring().await.unwrap().ring().status();
+    let error = alice.rotate_key().await.unwrap_err();
+    assert!(matches!(error, CredentialError::AuditUnavailable(_)), "{error}");
+    assert_eq!(alice.key_ring().await.unwrap().ring().status(), before);
+}

@@ -1,3 +1,5 @@
+#[cfg(feature = "audit")]
+use nebula_credential_audit::{Event, EventKind, Stage};
 use nebula_credential_core::{CredentialError, ErrorKind};
 use nebula_credential_crypto::{Epoch, EpochUse, JobReport, KeyJob, KeyRingFile, Progress};
 
@@ -22,6 +24,10 @@ impl CredentialManager {
     /// [`InvalidState`](CredentialError::InvalidState) if records need a newer key than the ring has; those of the store,
     /// unless it is damaged, and of the key ring, which is as before then.
     pub async fn rotate_key(&self) -> Result<Epoch, CredentialError> {
+        self.recorded("rotate_key", self.new_epoch()).await
+    }
+
+    async fn new_epoch(&self) -> Result<Epoch, CredentialError> {
         let opened = self.inner.opened().await?;
         let ring = opened.ring().await?.clone();
         let used = if opened.store.capability().rewrite {
@@ -67,7 +73,7 @@ impl CredentialManager {
             opened.ring().await?.ring().clone(),
             self.op_context(),
         );
-        job.run(progress).await
+        self.recorded("rewrap", job.run(progress)).await
     }
 
     /// Seals every value of the store again under a fresh data key: what to do after a data key may have leaked.
@@ -84,6 +90,45 @@ impl CredentialManager {
             opened.ring().await?.ring().clone(),
             self.op_context(),
         );
-        job.run(progress).await
+        self.recorded("re_encrypt_all", job.run(progress)).await
+    }
+
+    /// Does `work` on the keys, recorded before and after: it does not pass the layers.
+    #[cfg(feature = "audit")]
+    async fn recorded<T>(
+        &self,
+        operation: &'static str,
+        work: impl Future<Output = Result<T, CredentialError>>,
+    ) -> Result<T, CredentialError> {
+        let Some(log) = self.inner.audit_log() else {
+            return work.await;
+        };
+        let record = async |event: &Event| match log.record_synced(event).await {
+            Err(failure) => log.missed(failure).map(|()| None),
+            Ok(number) => Ok(Some(number)),
+        };
+        let mut event = Event::new(EventKind::KeyRotated);
+        event.stage = Stage::Intent;
+        event.principal = Some(self.principal().clone());
+        event.operation = Some(operation);
+        event.purpose = self.op_context().purpose.as_deref().map(str::to_owned);
+        event.intent = record(&event).await?;
+        event.stage = Stage::Outcome;
+        let done = work.await;
+        event.outcome = Some(done.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok"));
+        // Refused as it was, it is refused still; made as it was, nobody is told so.
+        match record(&event).await {
+            Ok(_) => done,
+            Err(failure) => Err(done.err().unwrap_or(failure)),
+        }
+    }
+
+    #[cfg(not(feature = "audit"))]
+    async fn recorded<T>(
+        &self,
+        _: &'static str,
+        work: impl Future<Output = Result<T, CredentialError>>,
+    ) -> Result<T, CredentialError> {
+        work.await
     }
 }
