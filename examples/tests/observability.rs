@@ -38,26 +38,30 @@ fn names(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The metrics the code emits: what is quoted. `nebula_credential_core` and the like are crates.
+/// The crates, but for the derive macros, which quote the names of crates.
+fn crates() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(repository().join("crates")).unwrap();
+    let folders = entries.map(|entry| entry.unwrap().path());
+    folders
+        .filter(|path| !path.ends_with("credential-derive"))
+        .collect()
+}
+
+/// The metrics the code emits: whatever is quoted and not in a comment.
 fn emitted() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let quoted = |text: &str| -> Vec<String> {
-        let parts = text.split('"').skip(1).step_by(2);
-        parts
-            .filter(|part| part.starts_with(PREFIX))
-            .map(str::to_owned)
-            .collect()
-    };
-    let crates = ["access", "audit", "cache", "resilience", "telemetry"];
-    for name in crates {
-        let folder = repository().join(format!("crates/credential-{name}/src"));
+    let mut folders: Vec<_> = crates().iter().map(|krate| krate.join("src")).collect();
+    while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            for line in read(&path)
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"))
-            {
-                found.extend(quoted(line).iter().flat_map(|part| names(part)));
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = read(&path);
+            for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+                let quoted = line.split('"').skip(1).step_by(2);
+                found.extend(quoted.filter(|part| part.starts_with(PREFIX)).flat_map(names));
             }
         }
     }
@@ -67,18 +71,14 @@ fn emitted() -> BTreeSet<String> {
 
 /// The metrics the READMEs list: the first cells of their tables.
 fn documented() -> BTreeSet<String> {
-    ["access", "audit", "cache", "resilience", "telemetry"]
-        .iter()
-        .flat_map(|name| {
-            let text = read(format!("crates/credential-{name}/README.md"));
-            let cells: Vec<_> = text
-                .lines()
-                .filter_map(|line| line.strip_prefix("| `"))
-                .map(names)
-                .collect();
-            cells.into_iter().flatten()
-        })
-        .collect()
+    let cells = |krate: PathBuf| -> BTreeSet<String> {
+        let text = read(krate.join("README.md"));
+        text.lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .flat_map(names)
+            .collect()
+    };
+    crates().into_iter().flat_map(cells).collect()
 }
 
 /// The alerts of the rules, by name.
