@@ -39,7 +39,7 @@ pub(crate) fn not_unlocked(settings: &Settings, error: &CredentialError) -> Outc
     Ok(())
 }
 
-/// A change of the key ring, which no stack sees: its intent is on the disk before it is made, and its outcome before it is
+/// A change of the key ring that neither a stack nor the manager sees: its intent is on the disk before it is made, and its outcome before it is
 /// told.
 pub(crate) async fn key_change<T>(
     settings: &Settings,

@@ -29,7 +29,7 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
     let protector = unlock::new_protector(&settings.unlock, &settings.store, output)?;
     let manager = unlock::manager(settings, storage, Keys::protector(protector));
     let make = async { Ok(manager.key_ring().await?) };
-    let ring = recording::key_change(settings, "key_init", make).await?;
+    let ring = recording::key_change(settings, "make_key_ring", make).await?;
     let status = ring.ring().status();
     let unlocked_by = status.slots.first().map_or("", |slot| slot.kind.as_str());
     if output.is_json() {

@@ -100,7 +100,7 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
         Key::Add(args) => {
             let protector = unlock::new_protector(&new_unlock(args), &settings.store, output)?;
             let add = async { Ok(ring.update(|draft| draft.add_slot(&*protector, SystemClock.now()))?) };
-            let slot = key_change(settings, "key_add", add).await?;
+            let slot = key_change(settings, "add_slot", add).await?;
             told(
                 &ring,
                 output,
@@ -116,7 +116,7 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
                 ));
             }
             let remove = async { Ok(ring.update(|draft| draft.remove_slot(SlotId::new(args.slot)))?) };
-            key_change(settings, "key_remove", remove).await?;
+            key_change(settings, "remove_slot", remove).await?;
             if !output.is_json() {
                 output.note(
                     "whoever could open the ring with it may have kept its root key and a copy of the store",
@@ -125,13 +125,12 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
             told(&ring, output, format!("removed slot {}", args.slot))
         }
         Key::Rotate => {
-            let rotate = async { Ok(session.manager.rotate_key().await?) };
-            let epoch = key_change(settings, "key_rotate", rotate).await?;
+            let epoch = session.manager.rotate_key().await?;
             let done =
                 format!("key {epoch} wraps what is stored from now on; `ncred key rewrap` does the rest");
             told(&ring, output, done)
         }
-        Key::Rewrap(args) => key_change(settings, "key_rewrap", rewrap(session, &ring, args, output)).await,
+        Key::Rewrap(args) => rewrap(session, &ring, args, settings, output).await,
     }
 }
 
@@ -241,7 +240,13 @@ struct KeptKey {
     reason: String,
 }
 
-async fn rewrap(session: &Session, ring: &KeyRingFile, args: &KeyRewrap, output: &Output) -> Outcome {
+async fn rewrap(
+    session: &Session,
+    ring: &KeyRingFile,
+    args: &KeyRewrap,
+    settings: &Settings,
+    output: &Output,
+) -> Outcome {
     let bar = bar(session, ring, output).await?;
     let report = session
         .manager
@@ -251,7 +256,7 @@ async fn rewrap(session: &Session, ring: &KeyRingFile, args: &KeyRewrap, output:
     let report = report?;
     let mut done = Rewrapped::from(&report);
     if args.destroy_unused {
-        destroy(session, ring, &mut done).await?;
+        key_change(settings, "destroy_epochs", destroy(session, ring, &mut done)).await?;
     }
     if output.is_json() {
         output.value(&done)?;
