@@ -24,6 +24,11 @@ pages! {
     CommonErrors: "../../../docs/src/common-errors.md",
 }
 
+#[cfg(feature = "access")]
+pages! {
+    AccessControl: "../../../docs/src/access-control.md",
+}
+
 #[cfg(feature = "cache")]
 pages! {
     Caching: "../../../docs/src/caching.md",
