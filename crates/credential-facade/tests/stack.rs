@@ -165,6 +165,29 @@ async fn a_handle_on_a_store_that_does_not_tell_of_changes_is_not_held_back_by_t
     assert_eq!(handle.with(|note| note.text.clone()).unwrap(), "1");
 }
 
+#[tokio::test]
+async fn a_handle_hears_of_a_change_whose_outcome_is_not_known() {
+    let place = Place::new();
+    let theirs = place.theirs().build();
+    theirs.store("n", note("0")).await.unwrap();
+    let silent = FallbackStore::new("only", place.faults.handle());
+    let ours = place
+        .builder(StoreHandle::new(silent))
+        .key_ring_dir(place.directory.path().join("secrets"))
+        .build();
+    let handle: CredentialHandle<Note> = ours.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    place.faults.once("put", Fault::LoseAnswer);
+    assert!(
+        ours.rotate("n", note("1"))
+            .await
+            .unwrap_err()
+            .is_outcome_unknown()
+    );
+    let change = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
+    assert_eq!(change.unwrap().unwrap().kind, ChangeKind::Rotated);
+}
+
 #[test]
 fn a_handle_without_a_runtime_is_refused() {
     let place = Place::new();
