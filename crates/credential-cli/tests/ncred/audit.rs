@@ -356,6 +356,35 @@ fn show_finds_by_who_what_how_and_when() {
 }
 
 #[test]
+fn with_the_seed_a_log_of_tags_is_searched_by_name() {
+    use nebula_credential::audit::{AuditLogger, Event, EventKind, Names};
+    use nebula_credential::{CredentialName, CredentialRef, Scope, TenantId};
+
+    let audited = Audited::new();
+    let log = AuditLogger::builder(&audited.log).names(Names::Tagged).build();
+    for name in ["db", "api", "db"] {
+        let mut event = Event::new(EventKind::Custom);
+        event.id = Some(CredentialRef::new(
+            TenantId::default(),
+            Scope::default(),
+            CredentialName::new(name).unwrap(),
+        ));
+        log.record(&event).unwrap();
+    }
+    drop(log);
+    assert!(!audited.lines().concat().contains("\"db\""));
+    assert_eq!(audited.show(&["--name", "db"]).len(), 0);
+    let seed = audited.seed();
+    let found = audited.show(&["--name", "db", "--seed", text(&seed)]);
+    assert_eq!(found.len(), 2);
+    let tag = found[0]["tag"].as_str().unwrap();
+    assert_eq!(audited.show(&["--tag", tag]), found);
+    let told = audited.run(&["audit", "show", "--tag", "db"]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.err.contains("32 hexadecimal digits"), "{told:?}");
+}
+
+#[test]
 fn tail_follows_what_comes() {
     let audited = Audited::new();
     audited.ok(&["get", "db"]);
