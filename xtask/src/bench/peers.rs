@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cargo::Metadata;
-use crate::tools::{OPENBAO, SOPS};
+use crate::tools::{MOTO, OPENBAO, SOPS};
 use crate::{Result, process};
+
+/// The crate that measures a live handle beside the caching client of AWS, with dependencies of its own.
+const AWS_CACHE: &str = "benches/peers/aws-cache/Cargo.toml";
 
 /// Programs, and the packages of Debian that have them.
 const DEBIAN: &[(&str, &str)] = &[
@@ -43,6 +46,17 @@ pub(crate) fn prepare(metadata: &Metadata) -> Result<Vec<(&'static str, PathBuf)
     }
     debian(root)?;
     Ok(found)
+}
+
+/// Builds and runs the benchmark beside the caching client of AWS.
+pub(crate) fn aws_cache(metadata: &Metadata, options: &[&str]) -> Result<bool> {
+    let root = &metadata.workspace_root;
+    let moto = MOTO.packages(root)?;
+    let mut run = process::cargo(root);
+    run.env("CARGO_TARGET_DIR", &metadata.target_directory);
+    run.env("NEBULA_BENCH_MOTO", moto);
+    run.args(["run", "--release", "--manifest-path", AWS_CACHE, "--", "--bench"]);
+    process::status(run.args(options))
 }
 
 /// Installs what is missing of [`DEBIAN`], or says how to.
