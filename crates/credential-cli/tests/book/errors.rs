@@ -140,7 +140,7 @@ fn catalogue() -> Vec<(&'static str, CredentialError, &'static str)> {
         (
             "AccessDenied",
             E::access_denied("x"),
-            "Declare the credential among those of the action: `CredentialContext::allow`.",
+            "Of an action: declare the credential among its own, `CredentialContext::allow`. Otherwise a policy denies it: `ncred policy explain` says why.",
         ),
         (
             "RefreshNotSupported",

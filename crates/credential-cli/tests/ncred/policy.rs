@@ -635,3 +635,44 @@ fn a_policy_is_tested_against_what_it_should_decide() {
     place.file("cases.toml", "policy = \"policy.toml\"\ncases = []\n");
     assert_eq!(run(&[]).code, 2);
 }
+
+#[test]
+fn an_option_comes_before_the_environment_and_that_before_a_profile() {
+    let place = Place::with_db();
+    let rule = |who: &str| {
+        format!(
+            "version = 1\n[[rules]]\nid = \"{who}\"\neffect = \"allow\"\nprincipals = [\"user:{who}\"]\n\
+             permissions = [\"read\"]\ntenants = [\"*\"]\n"
+        )
+    };
+    let files =
+        ["option", "environment", "profile"].map(|who| place.file(&format!("{who}.toml"), &rule(who)));
+    place.file("ncred.toml", "[profiles.default]\npolicy = \"profile.toml\"\n");
+    let run = |who: &str, option: bool, environment: bool| {
+        let mut command = place.command();
+        command
+            .args(["get", "db", "--principal", &format!("user:{who}")])
+            .env("NCRED_CONFIG", place.path("ncred.toml"));
+        if option {
+            command.args(["--policy", text(&files[0])]);
+        }
+        if environment {
+            command.env("NCRED_POLICY", &files[1]);
+        }
+        answer(command, "").code
+    };
+    for (option, environment, allowed) in [
+        (true, true, "option"),
+        (false, true, "environment"),
+        (false, false, "profile"),
+    ] {
+        for who in ["option", "environment", "profile"] {
+            let expected = if who == allowed { 0 } else { 4 };
+            assert_eq!(
+                run(who, option, environment),
+                expected,
+                "{who} by that of {allowed}"
+            );
+        }
+    }
+}
