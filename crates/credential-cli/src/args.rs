@@ -86,7 +86,7 @@ pub(crate) struct Global {
     /// Who asks: user:NAME, service:NAME, workflow:NAME, action:NAME or process [default: process]
     #[arg(long, global = true, value_name = "WHO", value_parser = parse::principal)]
     pub(crate) principal: Option<Principal>,
-    /// What for; recorded in the audit log
+    /// What for; recorded in the audit log, and a policy may ask for it
     #[arg(long, global = true, value_name = "TEXT", value_parser = parse::purpose)]
     pub(crate) purpose: Option<String>,
     /// Record in this audit log who does what; what cannot be recorded is not done
