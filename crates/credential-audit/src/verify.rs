@@ -232,7 +232,7 @@ fn snapshot(path: &Path) -> Result<(Vec<Found>, Option<Link>), CredentialError> 
 }
 
 /// The key of a place is found by going there, record by record: a number that was made up must not take for ever.
-const STEPS: u64 = 1 << 32;
+const STEPS: u64 = 1 << 26;
 
 struct Walk<'a> {
     with: VerifyWith<'a>,

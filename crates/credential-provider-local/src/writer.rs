@@ -14,6 +14,8 @@ const IDLE_FRAMES: i32 = 1000;
 const FULL_FRAMES: i32 = 4000;
 /// Changes between two looks at the length of the log.
 const LOOK_EVERY: u32 = 64;
+/// Changes after which a look that could do nothing is repeated.
+const LOOK_AGAIN: u32 = 8;
 
 /// Frames in the log that are left to the next process, which reads them within 0.1 ms: to write them back would cost a
 /// process that makes one change two syncs more.
@@ -121,8 +123,13 @@ impl Writer {
         if frames >= FULL_FRAMES && done < frames {
             // A log is used anew only when it was written back whole, which never happens while another process makes it
             // longer. Under the lock, nobody does.
-            if let Ok(_lock) = home.lock_writer() {
-                let _ = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE);
+            if let Ok(_lock) = home.lock_writer()
+                && !conn
+                    .wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE)
+                    .is_ok_and(|(frames, done)| done >= frames)
+            {
+                // A reader was in the middle of a read: soon again, or the log grows by as much once more.
+                self.changes = LOOK_EVERY - LOOK_AGAIN;
             }
         } else if idle && frames.saturating_sub(done) >= IDLE_FRAMES {
             let _ = conn.wal_checkpoint_v2(Some(c"main"), CheckpointMode::PASSIVE);

@@ -128,6 +128,9 @@ fn the_command_has_the_process_of_ncred_and_its_arguments_hold_no_secret() {
     );
     assert!(!environ.contains("NCRED_"), "{environ}");
     assert!(environ.contains("KEPT=y"), "{environ}");
+    // The shell may still be on its way to the command that it becomes.
+    let settled = |id: &str| while proc(id, "comm").trim() != "sleep" {};
+    settled(&id);
     // What a child of this test has open anyway, and nothing of the store.
     let open = |id: &str| -> Vec<_> {
         std::fs::read_dir(format!("/proc/{id}/fd"))
@@ -141,6 +144,7 @@ fn the_command_has_the_process_of_ncred_and_its_arguments_hold_no_secret() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    settled(&plain.id().to_string());
     let (usual, found) = (open(&plain.id().to_string()), open(&id));
     plain.kill().unwrap();
     plain.wait().unwrap();
