@@ -119,6 +119,9 @@ fn the_command_has_the_process_of_ncred_and_its_arguments_hold_no_secret() {
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let id = child.id().to_string();
+    // The shell may still be on its way to the command that it becomes.
+    let settled = |id: &str| while !proc(id, "cmdline").starts_with("sleep\0") {};
+    settled(&id);
     assert!(!proc(&id, "cmdline").contains(SECRET));
     assert!(!proc("self", "environ").contains(SECRET));
     let environ = proc(&id, "environ");
@@ -128,9 +131,6 @@ fn the_command_has_the_process_of_ncred_and_its_arguments_hold_no_secret() {
     );
     assert!(!environ.contains("NCRED_"), "{environ}");
     assert!(environ.contains("KEPT=y"), "{environ}");
-    // The shell may still be on its way to the command that it becomes.
-    let settled = |id: &str| while proc(id, "comm").trim() != "sleep" {};
-    settled(&id);
     // What a child of this test has open anyway, and nothing of the store.
     let open = |id: &str| -> Vec<_> {
         std::fs::read_dir(format!("/proc/{id}/fd"))
