@@ -39,7 +39,7 @@ pub(super) struct Site {
     /// In the order in which the threads of the program were made; 0 is the first.
     pub(super) thread: usize,
     pub(super) call: &'static Call,
-    /// As in [`Step::path`].
+    /// The file, as the trace names it.
     pub(super) path: String,
     /// Which of these calls of the thread on the file, from 1.
     pub(super) nth: u32,
