@@ -1,5 +1,6 @@
 //! How long one attempt may take.
 
+use std::future::Future;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use tower_service::Service;
 /// A read that took too long is [`Unavailable`](CredentialError::Unavailable) and may be asked again, or
 /// [`DeadlineExceeded`](CredentialError::DeadlineExceeded) if no time is left. A change that took too long may have
 /// been made, so it is [`OutcomeUnknown`](CredentialError::OutcomeUnknown).
+///
+/// Runs on a tokio runtime with time enabled; outside of any, every attempt is
+/// [`Unsupported`](CredentialError::Unsupported).
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTimeoutLayer {
     timeout: Duration,
@@ -66,18 +70,37 @@ where
         let last = left.is_some_and(|left| left <= self.timeout);
         let answer = self.inner.call(request);
         Box::pin(async move {
-            match tokio::time::timeout(limit, answer).await {
-                Ok(answer) => answer,
-                Err(_) if changes => Err(CredentialError::outcome_unknown(format!(
+            match within(limit, answer).await? {
+                Some(answer) => answer,
+                None if changes => Err(CredentialError::outcome_unknown(format!(
                     "the store did not answer within {limit:?}"
                 ))),
-                Err(_) if last => Err(late(limit)),
-                Err(_) => Err(CredentialError::unavailable(format!(
+                None if last => Err(late(limit)),
+                None => Err(CredentialError::unavailable(format!(
                     "the store did not answer within {limit:?}"
                 ))),
             }
         })
     }
+}
+
+/// How long an attempt may take unless told otherwise. SDKs of secret stores wait for 5 to 60 seconds.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What `answer` comes to, or `None` if it does not within `limit`.
+///
+/// # Errors
+/// [`CredentialError::Unsupported`] outside of a runtime, where nothing would ever wake it.
+pub(crate) async fn within<F: Future>(
+    limit: Duration,
+    answer: F,
+) -> Result<Option<F::Output>, CredentialError> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Err(CredentialError::unsupported(
+            "a timeout needs a tokio runtime with time enabled; ask from within one",
+        ));
+    }
+    Ok(tokio::time::timeout(limit, answer).await.ok())
 }
 
 fn late(limit: Duration) -> CredentialError {

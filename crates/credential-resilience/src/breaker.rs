@@ -1,16 +1,15 @@
-//! The circuit breaker.
+//! The circuit breaker: the state machine.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use nebula_credential_core::{
-    BoxFuture, Clock, CredentialError, ErrorKind, MetricsEmitter, NoMetrics, Request, Response, Sealed,
-};
-use tower_layer::Layer;
-use tower_service::Service;
+use nebula_credential_core::{Clock, CredentialError, ErrorKind, MetricsEmitter, NoMetrics};
+
+mod layer;
+
+pub use layer::{Breaker, BreakerLayer};
 
 /// When a breaker opens and closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub struct BreakerConfig {
     pub failure_threshold: u32,
     /// Successful probes in a row that close it again; at least 1.
     pub success_threshold: u32,
-    /// How long it stays open before it lets a probe through.
+    /// How long it stays open before it lets a probe through, and how long it waits for a probe to end.
     pub open_for: Duration,
 }
 
@@ -70,6 +69,9 @@ impl BreakerState {
 /// work: unavailable, out of time, outcome unknown, storage failed. That a credential is absent, or the caller may not
 /// have it, is a success: the backend answered. An operation that was given up by its caller says nothing.
 ///
+/// An operation that never ends says nothing either, so there belongs a timeout inside. While the breaker is half open, a
+/// probe that has not ended after [`open_for`](BreakerConfig::open_for) is no longer waited for: the next is let through.
+///
 /// Clones are the same breaker.
 #[derive(Clone)]
 pub struct CircuitBreaker(Arc<Shared>);
@@ -91,9 +93,27 @@ struct Circuit {
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    Closed { failures: u32 },
-    Open { since: DateTime<Utc> },
-    HalfOpen { successes: u32, probing: bool },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        since: DateTime<Utc>,
+    },
+    /// `probe` is when the probe that is out was let through.
+    HalfOpen {
+        successes: u32,
+        probe: Option<DateTime<Utc>>,
+    },
+}
+
+impl Phase {
+    const fn state(self) -> BreakerState {
+        match self {
+            Self::Closed { .. } => BreakerState::Closed,
+            Self::Open { .. } => BreakerState::Open,
+            Self::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
 }
 
 impl CircuitBreaker {
@@ -127,10 +147,10 @@ impl CircuitBreaker {
     /// What it does with requests at present. An open breaker whose time is over is half open.
     pub fn state(&self) -> BreakerState {
         match self.0.circuit().phase {
-            Phase::Closed { .. } => BreakerState::Closed,
-            Phase::HalfOpen { .. } => BreakerState::HalfOpen,
-            Phase::Open { since } if self.0.left(since).is_zero() => BreakerState::HalfOpen,
-            Phase::Open { .. } => BreakerState::Open,
+            Phase::Open { since } if self.0.left(since, self.0.clock.now()).is_zero() => {
+                BreakerState::HalfOpen
+            }
+            phase => phase.state(),
         }
     }
 
@@ -140,48 +160,25 @@ impl CircuitBreaker {
     /// [`CredentialError::CircuitBreakerOpen`].
     pub fn admit(&self) -> Result<Sample, CredentialError> {
         let shared = &self.0;
-        let mut circuit = shared.circuit();
-        let refused = |reason: String| {
-            let labels = [("backend", shared.name)];
-            shared
-                .metrics
-                .increment("nebula_credential_breaker_refused_total", &labels, 1);
-            Err(CredentialError::circuit_breaker_open(reason))
+        let (entered, admitted) = {
+            let mut circuit = shared.circuit();
+            let before = circuit.phase.state();
+            let admitted = shared.let_through(&mut circuit).map(|()| Sample {
+                shared: Arc::clone(shared),
+                generation: circuit.generation,
+                recorded: false,
+            });
+            (circuit.entered_from(before), admitted)
         };
-        match circuit.phase {
-            Phase::Closed { .. } => {}
-            Phase::HalfOpen { probing: true, .. } => {
-                return refused(format!("{} is being probed; ask again shortly", shared.name));
-            }
-            Phase::HalfOpen { successes, .. } => {
-                circuit.phase = Phase::HalfOpen {
-                    successes,
-                    probing: true,
-                };
-            }
-            Phase::Open { since } => {
-                let left = shared.left(since);
-                if !left.is_zero() {
-                    return refused(format!(
-                        "{} has failed repeatedly; it is asked again in {left:?}",
-                        shared.name
-                    ));
-                }
-                shared.enter(
-                    &mut circuit,
-                    Phase::HalfOpen {
-                        successes: 0,
-                        probing: true,
-                    },
-                );
-            }
-        }
-        Ok(Sample {
-            shared: Arc::clone(shared),
-            generation: circuit.generation,
-            recorded: false,
-        })
+        shared.tell(entered);
+        admitted.map_err(|refusal| shared.refuse(&refusal))
     }
+}
+
+/// Why an operation is not let through.
+enum Refusal {
+    Probing,
+    Open(Duration),
 }
 
 impl fmt::Debug for CircuitBreaker {
@@ -194,41 +191,96 @@ impl fmt::Debug for CircuitBreaker {
 }
 
 impl Shared {
-    /// Nothing that can panic runs under the lock.
+    /// Nothing runs under the lock but the machine and its clock: no emitter, no caller.
     fn circuit(&self) -> MutexGuard<'_, Circuit> {
         self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How long it stays open. A clock that was set back would keep it open for longer than it ever should be.
-    fn left(&self, since: DateTime<Utc>) -> Duration {
-        let open = self.clock.now().signed_duration_since(since);
-        match open.to_std() {
-            Ok(open) => self.config.open_for.saturating_sub(open),
+    /// What is left of [`BreakerConfig::open_for`]. A clock that was set back would make it longer than it ever should be.
+    fn left(&self, since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+        match now.signed_duration_since(since).to_std() {
+            Ok(passed) => self.config.open_for.saturating_sub(passed),
             Err(_) => Duration::ZERO,
         }
     }
 
-    fn enter(&self, circuit: &mut Circuit, phase: Phase) {
-        circuit.phase = phase;
-        circuit.generation = circuit.generation.wrapping_add(1);
-        let state = match phase {
-            Phase::Closed { .. } => BreakerState::Closed,
-            Phase::Open { .. } => BreakerState::Open,
-            Phase::HalfOpen { .. } => BreakerState::HalfOpen,
+    fn let_through(&self, circuit: &mut Circuit) -> Result<(), Refusal> {
+        let now = self.clock.now();
+        let successes = match circuit.phase {
+            Phase::Closed { .. } => return Ok(()),
+            Phase::Open { since } => match self.left(since, now) {
+                Duration::ZERO => 0,
+                left => return Err(Refusal::Open(left)),
+            },
+            Phase::HalfOpen {
+                successes,
+                probe: None,
+            } => {
+                circuit.phase = Phase::HalfOpen {
+                    successes,
+                    probe: Some(now),
+                };
+                return Ok(());
+            }
+            Phase::HalfOpen {
+                successes,
+                probe: Some(since),
+            } => match self.left(since, now) {
+                // Whatever becomes of that probe is of an earlier generation.
+                Duration::ZERO => successes,
+                _ => return Err(Refusal::Probing),
+            },
         };
+        circuit.enter(Phase::HalfOpen {
+            successes,
+            probe: Some(now),
+        });
+        Ok(())
+    }
+
+    fn refuse(&self, why: &Refusal) -> CredentialError {
+        let name = self.name;
+        self.metrics
+            .increment("nebula_credential_breaker_refused_total", &[("backend", name)], 1);
+        CredentialError::circuit_breaker_open(match why {
+            Refusal::Probing => format!("{name} is being probed; ask again shortly"),
+            Refusal::Open(left) => format!("{name} has failed repeatedly; it is asked again in {left:?}"),
+        })
+    }
+
+    /// Tells of a change, after the lock was let go: an emitter may be slow, or ask the breaker.
+    fn tell(&self, entered: Option<BreakerState>) {
+        let Some(mut state) = entered else { return };
         let labels = [("backend", self.name), ("state", state.as_str())];
         self.metrics
             .increment("nebula_credential_breaker_transitions_total", &labels, 1);
         let backend = [("backend", self.name)];
-        self.metrics
-            .gauge("nebula_credential_breaker_state", &backend, state.gauge());
+        // Others may tell of later changes at the same time, and be overtaken: whoever speaks last has looked once more.
+        loop {
+            self.metrics
+                .gauge("nebula_credential_breaker_state", &backend, state.gauge());
+            let latest = self.circuit().phase.state();
+            if latest == state {
+                return;
+            }
+            state = latest;
+        }
     }
 
     fn record(&self, generation: u64, failed: bool) {
-        let mut circuit = self.circuit();
-        if circuit.generation != generation {
-            return;
-        }
+        let entered = {
+            let mut circuit = self.circuit();
+            if circuit.generation != generation {
+                return;
+            }
+            let before = circuit.phase.state();
+            self.count(&mut circuit, failed);
+            circuit.entered_from(before)
+        };
+        self.tell(entered);
+    }
+
+    fn count(&self, circuit: &mut Circuit, failed: bool) {
         let open = Phase::Open {
             since: self.clock.now(),
         };
@@ -236,21 +288,21 @@ impl Shared {
             Phase::Closed { failures } if failed => {
                 let failures = failures.saturating_add(1);
                 if failures >= self.config.failure_threshold {
-                    self.enter(&mut circuit, open);
+                    circuit.enter(open);
                 } else {
                     circuit.phase = Phase::Closed { failures };
                 }
             }
             Phase::Closed { .. } => circuit.phase = Phase::Closed { failures: 0 },
-            Phase::HalfOpen { .. } if failed => self.enter(&mut circuit, open),
+            Phase::HalfOpen { .. } if failed => circuit.enter(open),
             Phase::HalfOpen { successes, .. } => {
                 let successes = successes.saturating_add(1);
                 if successes >= self.config.success_threshold {
-                    self.enter(&mut circuit, Phase::Closed { failures: 0 });
+                    circuit.enter(Phase::Closed { failures: 0 });
                 } else {
                     circuit.phase = Phase::HalfOpen {
                         successes,
-                        probing: false,
+                        probe: None,
                     };
                 }
             }
@@ -265,9 +317,22 @@ impl Shared {
         if let (true, Phase::HalfOpen { successes, .. }) = (circuit.generation == generation, circuit.phase) {
             circuit.phase = Phase::HalfOpen {
                 successes,
-                probing: false,
+                probe: None,
             };
         }
+    }
+}
+
+impl Circuit {
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.generation = self.generation.wrapping_add(1);
+    }
+
+    /// The state, if it is another than `before`.
+    fn entered_from(&self, before: BreakerState) -> Option<BreakerState> {
+        let now = self.phase.state();
+        (now != before).then_some(now)
     }
 }
 
@@ -308,60 +373,4 @@ fn is_failure(error: &CredentialError) -> bool {
         error.kind(),
         ErrorKind::Unavailable | ErrorKind::DeadlineExceeded | ErrorKind::OutcomeUnknown | ErrorKind::Storage
     )
-}
-
-/// Keeps requests from a store that fails.
-#[derive(Debug, Clone)]
-pub struct BreakerLayer(CircuitBreaker);
-
-impl BreakerLayer {
-    /// Asks `breaker` before the store is asked.
-    pub fn new(breaker: CircuitBreaker) -> Self {
-        Self(breaker)
-    }
-}
-
-impl<S> Layer<S> for BreakerLayer {
-    type Service = Breaker<S>;
-
-    fn layer(&self, inner: S) -> Breaker<S> {
-        Breaker {
-            inner,
-            breaker: self.0.clone(),
-        }
-    }
-}
-
-/// The service a [`BreakerLayer`] makes.
-#[derive(Debug, Clone)]
-pub struct Breaker<S> {
-    inner: S,
-    breaker: CircuitBreaker,
-}
-
-impl<S> Service<Request<Sealed>> for Breaker<S>
-where
-    S: Service<Request<Sealed>, Response = Response<Sealed>, Error = CredentialError>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Sealed>;
-    type Error = CredentialError;
-    type Future = BoxFuture<'static, Result<Response<Sealed>, CredentialError>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CredentialError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Sealed>) -> Self::Future {
-        let sample = match self.breaker.admit() {
-            Ok(sample) => sample,
-            Err(open) => return Box::pin(async { Err(open) }),
-        };
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            let answer = answer.await;
-            sample.record(&answer);
-            answer
-        })
-    }
 }

@@ -2,8 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nebula_credential_core::{AnyCredential, Clock, CredentialError, CredentialProvider, SystemClock};
+use nebula_credential_core::{
+    AnyCredential, Clock, CredentialError, CredentialProvider, MetricsEmitter, NoMetrics, SystemClock,
+};
 
+use crate::attempt::{ATTEMPT_TIMEOUT, within};
 use crate::{BreakerConfig, BreakerState, CircuitBreaker};
 
 /// A provider that is not asked while it fails.
@@ -20,10 +23,14 @@ use crate::{BreakerConfig, BreakerState, CircuitBreaker};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// An answer that does not come within 10 s is a failure, so that a provider that hangs opens the breaker too:
+/// [`attempt_timeout`](Self::attempt_timeout) allows another time. Runs on a tokio runtime with time enabled.
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerCredentialProvider<P> {
     inner: P,
     breaker: CircuitBreaker,
+    attempt_timeout: Duration,
 }
 
 impl<P: CredentialProvider> CircuitBreakerCredentialProvider<P> {
@@ -43,15 +50,28 @@ impl<P: CredentialProvider> CircuitBreakerCredentialProvider<P> {
 
     /// [`new`](Self::new), by another clock than that of the operating system.
     pub fn with_clock(inner: P, config: BreakerConfig, clock: Arc<dyn Clock>) -> Self {
+        Self::with_metrics(inner, config, clock, Arc::new(NoMetrics))
+    }
+
+    /// [`with_clock`](Self::with_clock), with the breaker's measurements under the backend `provider`.
+    pub fn with_metrics(
+        inner: P,
+        config: BreakerConfig,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<dyn MetricsEmitter>,
+    ) -> Self {
         Self {
             inner,
-            breaker: CircuitBreaker::named(
-                "provider",
-                config,
-                clock,
-                Arc::new(nebula_credential_core::NoMetrics),
-            ),
+            breaker: CircuitBreaker::named("provider", config, clock, metrics),
+            attempt_timeout: ATTEMPT_TIMEOUT,
         }
+    }
+
+    /// How long an answer is waited for; 10 s unless told otherwise.
+    #[must_use]
+    pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
+        self.attempt_timeout = timeout;
+        self
     }
 
     /// What the breaker does with requests at present.
@@ -64,7 +84,14 @@ impl<P: CredentialProvider> CircuitBreakerCredentialProvider<P> {
 impl<P: CredentialProvider> CredentialProvider for CircuitBreakerCredentialProvider<P> {
     async fn get(&self, name: &str) -> Result<AnyCredential, CredentialError> {
         let sample = self.breaker.admit()?;
-        let answer = self.inner.get(name).await;
+        let answer = match within(self.attempt_timeout, self.inner.get(name)).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(CredentialError::unavailable(format!(
+                "the provider did not answer within {:?}; ask again, or allow more time",
+                self.attempt_timeout
+            ))),
+            Err(no_timer) => return Err(no_timer),
+        };
         sample.record(&answer);
         answer
     }

@@ -61,7 +61,8 @@ impl RetryConfig {
 ///   [idempotency token](nebula_credential_core::IdempotencyToken), whose second answer tells what the first did. Of any
 ///   other change it is never asked again.
 ///
-/// No wait goes past the deadline of the request: then the error stands.
+/// No wait goes past the deadline of the request: then the error stands. Nor is there any outside of a tokio runtime; inside
+/// one, time must be enabled.
 #[derive(Clone)]
 pub struct RetryLayer(RetryPolicy);
 
@@ -154,6 +155,8 @@ impl Policy<Request<Sealed>, Response<Sealed>, CredentialError> for RetryPolicy 
             return None;
         };
         let wait = self.wait(request, error)?;
+        // Outside of a runtime there is nothing to wait by.
+        tokio::runtime::Handle::try_current().ok()?;
         let outcome = if self.budget.withdraw() {
             "retried"
         } else {

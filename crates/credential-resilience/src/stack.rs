@@ -10,6 +10,7 @@ use tower::util::BoxCloneSyncService;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::attempt::ATTEMPT_TIMEOUT;
 use crate::{
     AttemptTimeoutLayer, BreakerConfig, BreakerLayer, CircuitBreaker, ConcurrencyLayer, RateLimit,
     RateLimitLayer, RetryConfig, RetryLayer,
@@ -22,7 +23,8 @@ use crate::{
 /// 3. retries;
 /// 4. the timeout of each attempt, innermost, so that an attempt that hangs can be followed by another.
 ///
-/// The deadline of a request bounds all of it.
+/// The deadline of a request bounds all of it. Waits and timeouts are those of a tokio runtime with time enabled; outside
+/// of any, requests are [`Unsupported`](CredentialError::Unsupported).
 ///
 /// ```
 /// use std::time::Duration;
@@ -68,7 +70,7 @@ impl Resilience {
     /// The defaults, with another breaker, clock and metrics.
     pub fn new(breaker: BreakerConfig, clock: Arc<dyn Clock>, metrics: Arc<dyn MetricsEmitter>) -> Self {
         Self {
-            timeout: Duration::from_secs(10),
+            timeout: ATTEMPT_TIMEOUT,
             retry: RetryConfig::default(),
             breaker: CircuitBreaker::named("store", breaker, clock, Arc::clone(&metrics)),
             in_flight: 256,

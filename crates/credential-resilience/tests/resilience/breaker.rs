@@ -1,12 +1,14 @@
 //! The state machine against a model of it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
-use nebula_credential_core::CredentialError;
+use nebula_credential_core::{CredentialError, Labels, MetricsEmitter};
 use nebula_credential_resilience::{BreakerConfig, BreakerState, CircuitBreaker, Sample};
 use nebula_credential_testkit::TestClock;
 use proptest::prelude::*;
+
+use crate::support::CONFIG;
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -46,7 +48,7 @@ struct Model {
     entered: u64,
     era: usize,
     streak: u32,
-    probe_out: bool,
+    probe_out_since: Option<u64>,
 }
 
 impl Model {
@@ -55,12 +57,15 @@ impl Model {
         self.entered = self.now;
         self.era += 1;
         self.streak = 0;
-        self.probe_out = false;
+        self.probe_out_since = None;
+    }
+
+    fn is_over(&self, since: u64) -> bool {
+        self.now - since >= self.config.open_for.as_secs()
     }
 
     fn settle(&mut self) {
-        let over = self.now - self.entered >= self.config.open_for.as_secs();
-        if self.state == BreakerState::Open && over {
+        if self.state == BreakerState::Open && self.is_over(self.entered) {
             self.enter(BreakerState::HalfOpen);
         }
     }
@@ -70,7 +75,15 @@ impl Model {
         match self.state {
             BreakerState::Closed => true,
             BreakerState::Open => false,
-            BreakerState::HalfOpen => !std::mem::replace(&mut self.probe_out, true),
+            BreakerState::HalfOpen => match self.probe_out_since {
+                Some(since) if !self.is_over(since) => false,
+                probe => {
+                    // A probe that never ended is forgotten.
+                    self.era += usize::from(probe.is_some());
+                    self.probe_out_since = Some(self.now);
+                    true
+                }
+            },
         }
     }
 
@@ -78,7 +91,7 @@ impl Model {
         if era != self.era {
             return;
         }
-        self.probe_out = false;
+        self.probe_out_since = None;
         match (self.state, end) {
             (_, End::GivenUp) => {}
             (BreakerState::Closed, End::Failure) => {
@@ -120,9 +133,17 @@ proptest! {
     ) {
         let config = BreakerConfig { failure_threshold, success_threshold, open_for: Duration::from_secs(10) };
         let clock = TestClock::new();
-        let breaker = CircuitBreaker::new(config, Arc::new(clock.clone()));
-        let mut model =
-            Model { config, now: 0, state: BreakerState::Closed, entered: 0, era: 0, streak: 0, probe_out: false };
+        let told = Told::default();
+        let breaker = CircuitBreaker::named("store", config, Arc::new(clock.clone()), Arc::new(told.clone()));
+        let mut model = Model {
+            config,
+            now: 0,
+            state: BreakerState::Closed,
+            entered: 0,
+            era: 0,
+            streak: 0,
+            probe_out_since: None,
+        };
         let mut out = Vec::new();
         for step in steps {
             match step {
@@ -145,8 +166,139 @@ proptest! {
             }
             model.settle();
             prop_assert_eq!(breaker.state(), model.state);
+            told.agrees(&breaker)?;
         }
     }
+}
+
+/// What was told of the breaker's state: the value of the gauge.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Option<f64>>>);
+
+impl Told {
+    /// An open breaker whose time is over is told of when somebody asks.
+    fn agrees(&self, breaker: &CircuitBreaker) -> Result<(), TestCaseError> {
+        let told = self.0.lock().unwrap().unwrap();
+        match breaker.state() {
+            BreakerState::Closed => prop_assert_eq!(told, 0.0),
+            BreakerState::Open => prop_assert_eq!(told, 2.0),
+            BreakerState::HalfOpen => prop_assert!(told == 1.0 || told == 2.0),
+        }
+        Ok(())
+    }
+}
+
+impl MetricsEmitter for Told {
+    fn increment(&self, _: &'static str, _: Labels<'_>, _: u64) {}
+    fn gauge(&self, _: &'static str, _: Labels<'_>, value: f64) {
+        *self.0.lock().unwrap() = Some(value);
+    }
+    fn observe(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+}
+
+/// Asks the breaker whatever it is told, as one that logs beside it might.
+#[derive(Default)]
+struct Curious {
+    breaker: OnceLock<CircuitBreaker>,
+    seen: Mutex<Vec<BreakerState>>,
+}
+
+impl Curious {
+    fn look(&self) {
+        if let Some(breaker) = self.breaker.get() {
+            self.seen.lock().unwrap().push(breaker.state());
+        }
+    }
+}
+
+impl MetricsEmitter for Curious {
+    fn increment(&self, _: &'static str, _: Labels<'_>, _: u64) {
+        self.look();
+    }
+    fn gauge(&self, _: &'static str, _: Labels<'_>, _: f64) {
+        self.look();
+    }
+    fn observe(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+}
+
+#[test]
+fn an_emitter_may_ask_the_breaker_that_tells_it() {
+    let curious = Arc::new(Curious::default());
+    let clock = TestClock::new();
+    let breaker = CircuitBreaker::named("store", CONFIG, Arc::new(clock.clone()), curious.clone());
+    curious.breaker.set(breaker.clone()).unwrap();
+    let (done, finished) = mpsc::channel();
+    // On a thread of its own: what fails here fails by never ending.
+    std::thread::spawn(move || {
+        for _ in 0..CONFIG.failure_threshold {
+            finish(breaker.admit().unwrap(), End::Failure);
+        }
+        assert!(breaker.admit().is_err());
+        clock.advance(CONFIG.open_for);
+        for _ in 0..CONFIG.success_threshold {
+            finish(breaker.admit().unwrap(), End::Success);
+        }
+        done.send(()).unwrap();
+    });
+    finished.recv_timeout(Duration::from_secs(30)).unwrap();
+    let seen = curious.seen.lock().unwrap();
+    let expected = [
+        [BreakerState::Open; 3].as_slice(),
+        &[BreakerState::HalfOpen; 2],
+        &[BreakerState::Closed; 2],
+    ];
+    assert_eq!(*seen, expected.concat());
+}
+
+/// Where the order in which two threads are heard is not that in which they changed the state.
+#[test]
+fn the_last_word_of_many_threads_is_the_state() {
+    let config = BreakerConfig {
+        failure_threshold: 1,
+        success_threshold: 1,
+        open_for: Duration::ZERO,
+    };
+    for _ in 0..50 {
+        let told = Told::default();
+        let clock = Arc::new(TestClock::new());
+        let breaker = CircuitBreaker::named("store", config, clock, Arc::new(told.clone()));
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let breaker = &breaker;
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        let end = match (thread + round) % 2 {
+                            0 => End::Failure,
+                            _ => End::Success,
+                        };
+                        finish(breaker.admit().unwrap(), end);
+                    }
+                });
+            }
+        });
+        told.agrees(&breaker).unwrap();
+    }
+}
+
+#[test]
+fn a_probe_that_never_ends_is_waited_for_as_long_as_it_stayed_open() {
+    let clock = TestClock::new();
+    let breaker = CircuitBreaker::new(CONFIG, Arc::new(clock.clone()));
+    for _ in 0..CONFIG.failure_threshold {
+        finish(breaker.admit().unwrap(), End::Failure);
+    }
+    clock.advance(CONFIG.open_for);
+    let lost = breaker.admit().unwrap();
+    clock.advance(CONFIG.open_for - Duration::from_millis(1));
+    assert!(breaker.admit().is_err());
+    clock.advance(Duration::from_millis(1));
+    let next = breaker.admit().unwrap();
+    // What the lost one comes to in the end is about another time, and takes nobody's place.
+    finish(lost, End::Failure);
+    assert!(breaker.admit().is_err());
+    finish(next, End::Success);
+    finish(breaker.admit().unwrap(), End::Success);
+    assert_eq!(breaker.state(), BreakerState::Closed);
 }
 
 #[test]

@@ -105,3 +105,63 @@ async fn a_provider_that_fails_is_left_alone_for_a_while() {
     provider.get("db").await.unwrap();
     assert_eq!(provider.state(), BreakerState::Closed);
 }
+
+/// Answers nothing, ever.
+#[derive(Clone)]
+struct Silent(Arc<AtomicU32>);
+
+#[async_trait]
+impl CredentialProvider for Silent {
+    async fn get(&self, _: &str) -> Result<AnyCredential, CredentialError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_hangs_opens_the_breaker_and_keeps_no_probe() {
+    let clock = TestClock::new();
+    let calls = Arc::new(AtomicU32::new(0));
+    let silent = Silent(Arc::clone(&calls));
+    let provider = CircuitBreakerCredentialProvider::with_clock(silent, CONFIG, Arc::new(clock.clone()));
+    let since = tokio::time::Instant::now();
+    for _ in 0..3 {
+        assert!(matches!(
+            provider.get("db").await,
+            Err(CredentialError::Unavailable { .. })
+        ));
+    }
+    assert_eq!(since.elapsed(), Duration::from_secs(30), "10 s each");
+    assert_eq!(provider.state(), BreakerState::Open);
+    for _ in 0..2 {
+        clock.advance(CONFIG.open_for);
+        assert!(provider.get("db").await.is_err());
+        assert_eq!(provider.state(), BreakerState::Open);
+    }
+    // One that its caller gives up makes room for the next at once.
+    clock.advance(CONFIG.open_for);
+    for _ in 0..2 {
+        let probe = tokio::time::timeout(Duration::from_secs(1), provider.get("db")).await;
+        assert!(probe.is_err(), "it was let through, and hung");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 7);
+
+    let impatient = provider.clone().attempt_timeout(Duration::from_millis(5));
+    let since = tokio::time::Instant::now();
+    assert!(impatient.get("db").await.is_err());
+    assert_eq!(since.elapsed(), Duration::from_millis(5));
+}
+
+#[test]
+fn without_a_runtime_nothing_is_asked_that_could_not_be_given_up() {
+    let provider =
+        CircuitBreakerCredentialProvider::new(Silent(Arc::default()), 1, 1, Duration::from_secs(30));
+    let mut asked = std::pin::pin!(provider.get("db"));
+    let waker = std::task::Waker::noop();
+    let answer = asked.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    let std::task::Poll::Ready(Err(error)) = answer else {
+        unreachable!("it waits for nothing")
+    };
+    assert!(matches!(error, CredentialError::Unsupported(_)), "{error}");
+    assert_eq!(provider.state(), BreakerState::Closed);
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use nebula_credential_core::{CredentialError, ErrorKind};
-use nebula_credential_resilience::{BreakerState, ConcurrencyLayer, RateLimit, RetryConfig};
+use nebula_credential_resilience::{BreakerState, ConcurrencyLayer, RateLimit, RetryConfig, RetryLayer};
 use nebula_credential_testkit::{Fault, Gate, TestClock};
 use tokio::time::Instant;
 use tower_layer::Layer as _;
@@ -320,4 +320,25 @@ async fn what_a_store_says_passes_the_limits_unchanged() {
     let error = call(&limited, &context(&clock), get("db")).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
     let _: Arc<dyn Send + Sync> = Arc::new(limited);
+}
+
+#[test]
+fn without_a_runtime_requests_are_refused() {
+    let (clock, store) = (TestClock::new(), faulty());
+    store.always("get", Fault::Refuse(unavailable(None)));
+    let stack = resilience(&clock).layer(store.handle());
+    let ctx = context(&clock);
+    let mut asked = std::pin::pin!(call(&stack, &ctx, get("db")));
+    let waker = std::task::Waker::noop();
+    let answer = asked.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    let std::task::Poll::Ready(Err(error)) = answer else {
+        unreachable!("it waits for nothing")
+    };
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    // Nor is there anything to wait by between attempts.
+    let retrying = RetryLayer::new(RetryConfig::default()).layer(store.handle());
+    let mut asked = std::pin::pin!(call(&retrying, &ctx, get("db")));
+    let answer = asked.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    assert!(matches!(answer, std::task::Poll::Ready(Err(error)) if error == unavailable(None)));
+    assert_eq!(store.count("get"), 1);
 }
