@@ -2,28 +2,59 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
-use nebula_credential_core::{CredentialError, CredentialRef, Version};
+use chrono::{DateTime, Utc};
+use nebula_credential_core::{Clock, CredentialError, CredentialRef, Version};
 use tokio::sync::watch;
 
 /// A credential in use for long, always at its current value. Clones are the same handle.
 ///
 /// Reading takes no lock and waits for nobody. Whoever rotates, refreshes or revokes the credential tells the
-/// [`HandleUpdater`]; a replaced value is dropped, and wiped by its type, when its last reader has let go of it.
+/// [`HandleUpdater`]; a replaced value is dropped, and wiped by its type, when its last reader has let go of it. A value
+/// that [expires](HandleUpdater::expires_at) is not handed out from that moment on, whether or not somebody says so.
 pub struct CredentialHandle<C>(Arc<Live<C>>);
 
 struct Live<C> {
     id: CredentialRef,
-    /// `None` once it is revoked.
+    /// `None` while there is nothing to hand out.
     current: ArcSwapOption<Versioned<C>>,
+    /// Why there is nothing: said before it is taken away.
+    why: ArcSwapOption<CredentialError>,
     latest: watch::Receiver<Latest>,
 }
 
 struct Versioned<C> {
     version: Version,
     value: C,
+    /// Looked at by every reader, so the clock is only asked where there is one.
+    expiry: OnceLock<Expiry>,
+}
+
+struct Expiry {
+    at: DateTime<Utc>,
+    clock: Arc<dyn Clock>,
+}
+
+impl<C> Versioned<C> {
+    fn new(version: Version, value: C) -> Self {
+        Self {
+            version,
+            value,
+            expiry: OnceLock::new(),
+        }
+    }
+
+    fn check(&self, id: &CredentialRef) -> Result<(), CredentialError> {
+        match self.expiry.get() {
+            Some(expiry) if expiry.at <= expiry.clock.now() => Err(CredentialError::expired(format!(
+                "{id} expired at {}; rotate it",
+                expiry.at
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl<C: Send + Sync + 'static> CredentialHandle<C> {
@@ -37,12 +68,14 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
         });
         let live = Arc::new(Live {
             id,
-            current: ArcSwapOption::from_pointee(Versioned { version, value }),
+            current: ArcSwapOption::from_pointee(Versioned::new(version, value)),
+            why: ArcSwapOption::empty(),
             latest,
         });
         let updater = HandleUpdater {
             live: Arc::clone(&live),
             sender,
+            is_over: false,
         };
         (Self(live), updater)
     }
@@ -50,35 +83,35 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
     /// The value as it is now. It stays as it is while the answer is held; do not hold it for long.
     ///
     /// # Errors
-    /// [`CredentialError::InvalidState`] once the credential is revoked.
+    /// [`CredentialError::Expired`] from the value's expiry on. While there is no value, why: [`CredentialError::InvalidState`]
+    /// for a revoked credential, or what the updater said as it [ended](HandleUpdater::ended) the handle or
+    /// [took it back](HandleUpdater::suspended) for now.
     pub fn load(&self) -> Result<Snapshot<C>, CredentialError> {
-        self.0
-            .current
-            .load_full()
-            .map(Snapshot)
-            .ok_or_else(|| self.0.revoked())
+        let current = self.0.current.load_full().ok_or_else(|| self.0.why())?;
+        current.check(&self.0.id)?;
+        Ok(Snapshot(current))
     }
 
     /// Reads the value in place: nothing that several processors would write is written.
     ///
     /// # Errors
-    /// [`CredentialError::InvalidState`] once the credential is revoked; `read` is not called then.
+    /// As for [`load`](Self::load); `read` is not called then.
     pub fn with<R>(&self, read: impl FnOnce(&C) -> R) -> Result<R, CredentialError> {
-        match self.0.current.load().as_deref() {
-            Some(current) => Ok(read(&current.value)),
-            None => Err(self.0.revoked()),
-        }
+        let current = self.0.current.load();
+        let current = current.as_deref().ok_or_else(|| self.0.why())?;
+        current.check(&self.0.id)?;
+        Ok(read(&current.value))
     }
 
     /// The version of the value.
     ///
     /// # Errors
-    /// [`CredentialError::InvalidState`] once the credential is revoked.
+    /// As for [`load`](Self::load).
     pub fn version(&self) -> Result<Version, CredentialError> {
-        match self.0.current.load().as_deref() {
-            Some(current) => Ok(current.version),
-            None => Err(self.0.revoked()),
-        }
+        let current = self.0.current.load();
+        let current = current.as_deref().ok_or_else(|| self.0.why())?;
+        current.check(&self.0.id)?;
+        Ok(current.version)
     }
 
     /// The address of the credential.
@@ -94,6 +127,7 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
             id: self.0.id.clone(),
             latest,
             seen,
+            rebuilt: seen,
         }
     }
 
@@ -110,8 +144,12 @@ impl<C> Clone for CredentialHandle<C> {
 }
 
 impl<C> Live<C> {
-    fn revoked(&self) -> CredentialError {
-        CredentialError::invalid_state(format!("{} is revoked; store a new credential", self.id))
+    #[cold]
+    fn why(&self) -> CredentialError {
+        match self.why.load().as_deref() {
+            Some(why) => why.clone(),
+            None => CredentialError::internal("a handle has no value and nobody said why"),
+        }
     }
 }
 
@@ -162,6 +200,7 @@ impl<C> fmt::Debug for Snapshot<C> {
 pub struct HandleUpdater<C> {
     live: Arc<Live<C>>,
     sender: watch::Sender<Latest>,
+    is_over: bool,
 }
 
 impl<C: Send + Sync + 'static> HandleUpdater<C> {
@@ -169,7 +208,7 @@ impl<C: Send + Sync + 'static> HandleUpdater<C> {
     ///
     /// # Errors
     /// [`CredentialError::VersionConflict`] for news that came too late: `version` is not newer than the present one.
-    /// [`CredentialError::InvalidState`] once the credential is revoked. Nothing changes then.
+    /// Once the handle has ended, why. Nothing changes then.
     pub fn rotated(&mut self, version: Version, value: C) -> Result<(), CredentialError> {
         self.replace(ChangeKind::Rotated, version, value)
     }
@@ -182,12 +221,53 @@ impl<C: Send + Sync + 'static> HandleUpdater<C> {
         self.replace(ChangeKind::Refreshed, version, value)
     }
 
+    /// The value there is now ceases to work at `at` by `clock`: from then on every [`load`](CredentialHandle::load) is an
+    /// error, until another value takes its place. Said once for each value; where it is not said, none is.
+    pub fn expires_at(&mut self, at: DateTime<Utc>, clock: Arc<dyn Clock>) {
+        if let Some(current) = self.live.current.load().as_deref() {
+            // The first word stands: readers may have gone by it.
+            let _ = current.expiry.set(Expiry { at, clock });
+        }
+    }
+
+    /// The value must not be handed out for now, such as one that expired, or that could not be checked for too long: every
+    /// [`load`](CredentialHandle::load) from here on is the error `why`, until a value comes with
+    /// [`refreshed`](Self::refreshed) or [`rotated`](Self::rotated). The value is dropped.
+    pub fn suspended(&mut self, why: CredentialError) {
+        if !self.is_over && self.take_away(why) {
+            self.announce(ChangeKind::Suspended, self.version());
+        }
+    }
+
     /// The credential must not be used any more: every [`load`](CredentialHandle::load) from here on is an error. This is
     /// final; a refresh or rotation that ends later is refused.
     pub fn revoked(&mut self) {
-        if let Some(last) = self.live.current.swap(None) {
-            self.announce(ChangeKind::Revoked, last.version);
+        self.ended(CredentialError::invalid_state(format!(
+            "{} is revoked; store a new credential",
+            self.live.id
+        )));
+    }
+
+    /// As [`revoked`](Self::revoked), for another reason, which [`load`](CredentialHandle::load) gives from here on: whoever
+    /// holds the handle may not have the credential any more, or nobody keeps it current. Subscribers hear that it is
+    /// [`Revoked`](ChangeKind::Revoked).
+    pub fn ended(&mut self, why: CredentialError) {
+        if !self.is_over {
+            self.is_over = true;
+            self.take_away(why);
+            self.announce(ChangeKind::Revoked, self.version());
         }
+    }
+
+    /// The version of the value, or of the last there was.
+    pub fn version(&self) -> Version {
+        self.sender.borrow().version
+    }
+
+    /// Whether there was a value to take.
+    fn take_away(&self, why: CredentialError) -> bool {
+        self.live.why.store(Some(Arc::new(why)));
+        self.live.current.swap(None).is_some()
     }
 
     /// Whether there is still a handle; without one there is nothing to keep current.
@@ -201,11 +281,11 @@ impl<C: Send + Sync + 'static> HandleUpdater<C> {
     }
 
     fn replace(&mut self, kind: ChangeKind, version: Version, value: C) -> Result<(), CredentialError> {
+        if self.is_over {
+            return Err(self.live.why());
+        }
         // Nobody else stores: there is one updater, and it is borrowed exclusively.
-        let present = match self.live.current.load().as_deref() {
-            Some(current) => current.version,
-            None => return Err(self.live.revoked()),
-        };
+        let present = self.version();
         if version < present || (version == present && kind == ChangeKind::Rotated) {
             return Err(CredentialError::VersionConflict {
                 name: self.live.id.to_string(),
@@ -213,8 +293,9 @@ impl<C: Send + Sync + 'static> HandleUpdater<C> {
                 found: Some(present),
             });
         }
-        let next = Arc::new(Versioned { version, value });
-        self.live.current.store(Some(next));
+        self.live
+            .current
+            .store(Some(Arc::new(Versioned::new(version, value))));
         self.announce(kind, version);
         Ok(())
     }
@@ -248,6 +329,9 @@ pub enum ChangeKind {
     Rotated,
     /// The same grant has a new value: what was made with the old one goes on.
     Refreshed,
+    /// It cannot be had for now, and [`load`](CredentialHandle::load) says why: make nothing new with it. What was made with
+    /// it may go on. Another change follows when there is a value again, or never will be.
+    Suspended,
     /// It must not be used any more: close what was made with it.
     Revoked,
 }
@@ -258,6 +342,7 @@ impl ChangeKind {
         match self {
             Self::Rotated => "rotated",
             Self::Refreshed => "refreshed",
+            Self::Suspended => "suspended",
             Self::Revoked => "revoked",
         }
     }
@@ -292,6 +377,8 @@ pub struct Changes {
     id: CredentialRef,
     latest: watch::Receiver<Latest>,
     seen: u64,
+    /// The number of the last change this subscriber was told to rebuild for, or later.
+    rebuilt: u64,
 }
 
 impl Changes {
@@ -300,9 +387,12 @@ impl Changes {
         self.latest.changed().await.ok()?;
         let latest = *self.latest.borrow_and_update();
         let kind = match latest.kind {
-            ChangeKind::Refreshed if latest.rotated > self.seen => ChangeKind::Rotated,
+            ChangeKind::Refreshed if latest.rotated > self.rebuilt => ChangeKind::Rotated,
             kind => kind,
         };
+        if kind == ChangeKind::Rotated {
+            self.rebuilt = latest.number;
+        }
         let missed = latest.number.saturating_sub(self.seen.saturating_add(1));
         self.seen = latest.number;
         Some(Changed {

@@ -9,9 +9,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use nebula_credential_cache::{ChangeKind, CredentialHandle, HandleUpdater};
-use nebula_credential_core::{CredentialError, CredentialName, CredentialRef, Scope, TenantId, Version};
+use nebula_credential_core::{
+    Clock as _, CredentialError, CredentialName, CredentialRef, Scope, TenantId, Version,
+};
+use nebula_credential_testkit::TestClock;
 
 fn id() -> CredentialRef {
     CredentialRef::new(
@@ -59,6 +63,79 @@ fn a_revoked_credential_is_never_handed_out_again() {
     assert!(revoked(updater.refreshed(v(2), "two").unwrap_err()));
     assert!(revoked(updater.rotated(v(3), "three").unwrap_err()));
     assert!(revoked(handle.load().unwrap_err()));
+}
+
+#[test]
+fn a_value_is_not_handed_out_from_its_expiry_on_until_another_takes_its_place() {
+    let clock = TestClock::new();
+    let (handle, mut updater) = handle("one");
+    updater.expires_at(clock.now() + Duration::from_secs(60), Arc::new(clock.clone()));
+    let held = handle.load().unwrap();
+    clock.advance(Duration::from_micros(59_999_999));
+    assert_eq!(handle.with(|value| *value).unwrap(), "one");
+    clock.advance(Duration::from_micros(1));
+    assert!(handle.load().unwrap_err().is_expired());
+    assert!(handle.version().unwrap_err().is_expired());
+    let error = handle.with(|_| panic!("not read")).unwrap_err();
+    assert!(
+        error.to_string().contains("2026-01-01 00:01:00 UTC; rotate it"),
+        "{error}"
+    );
+    assert_eq!(*held, "one", "what is held stays as it was");
+    updater.rotated(v(2), "two").unwrap();
+    clock.advance(Duration::from_secs(3600));
+    assert_eq!(*handle.load().unwrap(), "two");
+}
+
+#[tokio::test]
+async fn what_is_suspended_comes_back_and_what_has_ended_does_not() {
+    let count = Arc::default();
+    let (handle, mut updater) = handle(Counted::new(&count));
+    let mut changes = handle.changes();
+    for why in ["away", "still away"] {
+        updater.suspended(CredentialError::unavailable(why));
+        assert_eq!(handle.load().unwrap_err(), CredentialError::unavailable(why));
+    }
+    assert_eq!(
+        count.load(Ordering::SeqCst),
+        0,
+        "a value that may not be read is not kept"
+    );
+    let change = changes.next().await.unwrap();
+    assert_eq!((change.kind, change.version), (ChangeKind::Suspended, v(1)));
+    assert!(
+        updater
+            .rotated(v(1), Counted::new(&count))
+            .unwrap_err()
+            .is_conflict()
+    );
+    updater.refreshed(v(1), Counted::new(&count)).unwrap();
+    assert_eq!(handle.version().unwrap(), v(1));
+    let change = changes.next().await.unwrap();
+    assert_eq!((change.kind, change.missed), (ChangeKind::Refreshed, 0));
+
+    let denied = CredentialError::access_denied("no more");
+    updater.ended(denied.clone());
+    updater.ended(CredentialError::unavailable("later"));
+    updater.suspended(CredentialError::unavailable("later"));
+    updater.revoked();
+    assert_eq!(updater.refreshed(v(1), Counted::new(&count)).unwrap_err(), denied);
+    assert_eq!(handle.load().unwrap_err(), denied);
+    let change = changes.next().await.unwrap();
+    assert_eq!((change.kind, change.missed), (ChangeKind::Revoked, 0));
+}
+
+#[tokio::test]
+async fn a_rotation_is_not_missed_because_of_a_suspension_after_it() {
+    let (handle, mut updater) = handle(1);
+    let mut changes = handle.changes();
+    updater.rotated(v(2), 2).unwrap();
+    updater.suspended(CredentialError::unavailable("away"));
+    assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Suspended);
+    updater.refreshed(v(2), 2).unwrap();
+    assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Rotated);
+    updater.refreshed(v(2), 2).unwrap();
+    assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Refreshed);
 }
 
 #[test]
