@@ -10,16 +10,19 @@ use zeroize::Zeroize;
 
 use crate::Suite;
 use crate::bytes::{Malformed, Reader, Writer};
+use crate::head::{FLAGS, Head};
 use crate::primitive::{
     Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
 };
 
-/// The only version of the format so far.
-const FORMAT_VERSION: u8 = 1;
-/// No flag is defined yet.
-const FLAGS: u16 = 0;
-/// Magic, version, suite, flags, salt and padded length.
-const HEADER_LEN: usize = 8 + 1 + 2 + 2 + SALT_LEN + 4;
+const HEAD: Head = Head {
+    what: "envelope",
+    magic: ENVELOPE_MAGIC,
+    version: 1,
+    damaged: || CredentialError::Tampered,
+};
+/// Head, salt and padded length.
+const HEADER_LEN: usize = Head::LEN + SALT_LEN + 4;
 /// Longest name of a credential type: it stands behind one length byte.
 const TYPE_NAME_MAX: usize = 255;
 /// Longest header and context: header, three names and a type behind their lengths, schema version, version,
@@ -99,8 +102,8 @@ impl Bound {
         padded: u32,
     ) -> Result<usize, Malformed> {
         writer.reserve(SALT_LEN)?;
-        writer.array(&ENVELOPE_MAGIC)?;
-        writer.array(&[FORMAT_VERSION])?;
+        writer.array(&HEAD.magic)?;
+        writer.array(&[HEAD.version])?;
         writer.array(&suite.id().to_be_bytes())?;
         writer.array(&FLAGS.to_be_bytes())?;
         writer.array(&padded.to_be_bytes())?;
@@ -192,25 +195,11 @@ impl<'a> Envelope<'a> {
                 "these bytes are no NBC1 envelope; they were written by another program, or damaged",
             ));
         }
-        let version = reader.u8().map_err(tampered)?;
-        if version != FORMAT_VERSION {
-            return Err(CredentialError::unsupported_format(format!(
-                "the envelope has format version {version} and this program knows {FORMAT_VERSION}; upgrade it"
-            )));
-        }
-        let number = reader.u16().map_err(tampered)?;
-        let Some(suite) = Suite::from_id(number) else {
-            return Err(CredentialError::unsupported_format(format!(
-                "the envelope uses suite {number}, which this program does not know; upgrade it"
-            )));
-        };
+        let suite = HEAD.read(&mut reader)?;
         Self::fields(bytes, suite, reader).map_err(tampered)
     }
 
     fn fields(bytes: &'a [u8], suite: Suite, mut reader: Reader<'a>) -> Result<Self, Malformed> {
-        if reader.u16()? != FLAGS {
-            return Err(Malformed);
-        }
         let salt = reader.array()?;
         let padded = reader.u32()?;
         let commitment = reader.array()?;
@@ -310,8 +299,8 @@ impl Seal<'_> {
         let mut bytes: Arc<[u8]> = zeros(HEADER_LEN + COMMITMENT_LEN + part + length + TAG_LEN);
         let mut writer = Writer::new(Arc::get_mut(&mut bytes).ok_or_else(shared)?);
 
-        writer.array(&ENVELOPE_MAGIC).map_err(short)?;
-        writer.array(&[FORMAT_VERSION]).map_err(short)?;
+        writer.array(&HEAD.magic).map_err(short)?;
+        writer.array(&[HEAD.version]).map_err(short)?;
         writer.array(&self.suite.id().to_be_bytes()).map_err(short)?;
         writer.array(&FLAGS.to_be_bytes()).map_err(short)?;
         writer.array(self.salt).map_err(short)?;

@@ -5,6 +5,7 @@ mod bytes;
 mod direct;
 mod encryption;
 mod envelope;
+mod head;
 mod layer;
 mod primitive;
 mod protector;
@@ -12,6 +13,7 @@ mod random;
 mod rewrap;
 mod ring;
 mod sealer;
+mod wrap;
 
 pub use bundle::{BUNDLE_BYTES_MAX, Bundle, BundledCredential};
 pub use encryption::CredentialEncryption;

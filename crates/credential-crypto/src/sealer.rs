@@ -7,11 +7,10 @@ use zeroize::Zeroize;
 
 use crate::bytes::{Malformed, Reader, Writer};
 use crate::envelope::{Bound, Envelope, Place, Seal, padded_len};
-use crate::primitive::{
-    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, STACK_REACH, TAG_LEN, open_in_place, seal_in_place,
-};
+use crate::primitive::{Aad, KEY_LEN, Label, SALT_LEN, STACK_REACH};
 use crate::random::Fresh;
 use crate::ring::{Epoch, GRACE, KeyRing, RingId, State};
+use crate::wrap::{WRAP_LEN, unwrap_key, wrap_key};
 use crate::{Entropy, Suite};
 
 /// The first byte of a key reference: what follows names a ring and an epoch.
@@ -20,7 +19,6 @@ pub(crate) const REFERENCE_RING: u8 = 1;
 pub(crate) const REFERENCE_PROVIDER: u8 = 2;
 
 const REFERENCE_LEN: usize = 1 + 16 + 4;
-const WRAPPED_LEN: usize = SALT_LEN + COMMITMENT_LEN + KEY_LEN + TAG_LEN;
 
 /// Seals and opens payloads under a key ring.
 #[derive(Debug, Clone)]
@@ -220,53 +218,31 @@ fn wrap(
     bound: &Bound,
     dek: &[u8; KEY_LEN],
     wrap_salt: &[u8; SALT_LEN],
-) -> Result<([u8; REFERENCE_LEN], [u8; WRAPPED_LEN]), CredentialError> {
+) -> Result<([u8; REFERENCE_LEN], [u8; WRAP_LEN]), CredentialError> {
     let primary = state.primary()?;
     let kek = primary.wrapping(place.version.created_at)?;
 
     let reference = write_reference(state.id(), primary.epoch).map_err(misfit)?;
-    let mut ciphertext = *dek;
-    let sealed = seal_in_place(
+    let wrapped = wrap_key(
         suite,
         Label::DekWrap,
         kek.expose(),
         wrap_salt,
         &Aad::with_extra(&reference, bound.with_its_salt()),
-        &mut ciphertext,
+        dek,
     )?;
-    let mut wrapped = [0; WRAPPED_LEN];
-    let mut writer = Writer::new(&mut wrapped);
-    writer
-        .array(wrap_salt)
-        .and_then(|()| writer.array(&sealed.commitment))
-        .and_then(|()| writer.array(&ciphertext))
-        .and_then(|()| writer.array(&sealed.tag))
-        .map_err(misfit)?;
     Ok((reference, wrapped))
 }
 
 fn unwrap(envelope: &Envelope<'_>, kek: &[u8; KEY_LEN], bound: &Bound) -> Result<Dek, CredentialError> {
-    let mut reader = Reader::new(envelope.wrapped);
-    let mut fields = || -> Result<_, Malformed> {
-        let fields = (
-            reader.array::<SALT_LEN>()?,
-            reader.array::<COMMITMENT_LEN>()?,
-            reader.array::<KEY_LEN>()?,
-            reader.array::<TAG_LEN>()?,
-        );
-        reader.finish().map(|()| fields)
-    };
-    let (wrap_salt, commitment, ciphertext, tag) = fields().map_err(|_| CredentialError::Tampered)?;
-    let mut dek = Dek(*ciphertext);
-    open_in_place(
+    let mut dek = Dek([0; KEY_LEN]);
+    unwrap_key(
         envelope.suite,
         Label::DekWrap,
         kek,
-        wrap_salt,
-        commitment,
+        envelope.wrapped,
         &Aad::with_extra(envelope.reference, bound.with_its_salt()),
         &mut dek.0,
-        tag,
     )?;
     Ok(dek)
 }
@@ -281,7 +257,7 @@ fn write_reference(ring: RingId, epoch: Epoch) -> Result<[u8; REFERENCE_LEN], Ma
 }
 
 fn misfit(_: Malformed) -> CredentialError {
-    CredentialError::internal("a wrapped key did not fit the buffer made for it")
+    CredentialError::internal("a key reference did not fit the buffer made for it")
 }
 
 /// The ring and epoch a key reference names.

@@ -13,20 +13,24 @@ use zeroize::Zeroizing;
 
 use super::{BUNDLE_BYTES_MAX, Bundle, contents};
 use crate::bytes::{Malformed, Reader, put_block};
+use crate::head::{CHECK_LEN, Head, put_check};
 use crate::primitive::{Aad, COMMITMENT_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place};
-use crate::protector::{Protector, SLOT_WRAP_LEN, SlotContext, SlotKind, WrappedRoot, check_params};
+use crate::protector::{Protector, SlotContext, SlotKind, WrappedRoot, check_params};
 use crate::random::{Fresh, HedgeKey};
+use crate::wrap::WRAP_LEN;
 use crate::{Entropy, Suite};
 
-/// What a bundle begins with, in the manner of [`ENVELOPE_MAGIC`](nebula_credential_core::ENVELOPE_MAGIC).
-const MAGIC: [u8; 8] = [0x89, b'N', b'B', b'X', b'\r', b'\n', 0x1a, b'\n'];
-/// The part of it that no transfer as text changes.
+/// Its magic is in the manner of [`ENVELOPE_MAGIC`](nebula_credential_core::ENVELOPE_MAGIC).
+const HEAD: Head = Head {
+    what: "bundle",
+    magic: [0x89, b'N', b'B', b'X', b'\r', b'\n', 0x1a, b'\n'],
+    version: 1,
+    damaged,
+};
+/// The part of the magic that no transfer as text changes.
 const MARK: [u8; 4] = [0x89, b'N', b'B', b'X'];
-const FORMAT_VERSION: u8 = 1;
-const FLAGS: u16 = 0;
-/// Magic, version, suite, flags and kind: of fixed length, so that the parameters may follow it.
-const HEADER_LEN: usize = 8 + 1 + 2 + 2 + 1;
-const CHECK_LEN: usize = 32;
+/// Head and kind: of fixed length, so that the parameters may follow it.
+const HEADER_LEN: usize = Head::LEN + 1;
 /// Most bytes beside the padded contents.
 const OVERHEAD_MAX: usize = HEADER_LEN
     + (2 + KEY_REFERENCE_BYTES)
@@ -37,10 +41,7 @@ const OVERHEAD_MAX: usize = HEADER_LEN
 
 fn header(suite: Suite, kind: SlotKind) -> SlotContext {
     let mut bytes = Vec::with_capacity(HEADER_LEN);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.push(FORMAT_VERSION);
-    bytes.extend_from_slice(&suite.id().to_be_bytes());
-    bytes.extend_from_slice(&FLAGS.to_be_bytes());
+    HEAD.write(suite, &mut bytes);
     bytes.push(kind.id());
     SlotContext { suite, bytes }
 }
@@ -94,8 +95,7 @@ fn seal_padded(
     let sealed = seal_in_place(suite, Label::Bundle, key.expose(), salt, &Aad::new(bound), plain)?;
     *commitment = sealed.commitment;
     out.extend_from_slice(&sealed.tag);
-    let check = blake3::hash(&out);
-    out.extend_from_slice(check.as_bytes());
+    put_check(&mut out);
     Ok(std::mem::take(&mut out))
 }
 
@@ -127,31 +127,12 @@ impl<'a> Encoded<'a> {
                 "this is no bundle; give the bytes of one, as they were exported",
             ));
         }
-        if !bytes.starts_with(&MAGIC) {
+        if !bytes.starts_with(&HEAD.magic) {
             return Err(CredentialError::decryption_failed(
                 "the bundle was cut or copied as text; copy it again as it is, byte for byte",
             ));
         }
-        let (body, check) = bytes.split_last_chunk::<CHECK_LEN>().ok_or_else(damaged)?;
-        if blake3::hash(body).as_bytes() != check {
-            return Err(damaged());
-        }
-        let mut reader = Reader::new(body);
-        let mut head = || -> Result<_, Malformed> {
-            reader.take(MAGIC.len())?;
-            Ok((reader.u8()?, reader.u16()?))
-        };
-        let (version, suite) = head().map_err(|_| damaged())?;
-        if version != FORMAT_VERSION {
-            return Err(CredentialError::unsupported_format(format!(
-                "the bundle has format version {version} and this program knows {FORMAT_VERSION}; upgrade it"
-            )));
-        }
-        let suite = Suite::from_id(suite).ok_or_else(|| {
-            CredentialError::unsupported_format(format!(
-                "the bundle uses suite {suite}, which this program does not know; upgrade it"
-            ))
-        })?;
+        let (suite, body, reader) = HEAD.checked(bytes)?;
         let parts = Self::fields(body, suite, reader).map_err(|_| damaged())?;
         check_params(parts.kind, &parts.wrapped.params).map_err(|error| match error {
             CredentialError::Tampered => damaged(),
@@ -164,13 +145,10 @@ impl<'a> Encoded<'a> {
     }
 
     fn fields(body: &'a [u8], suite: Suite, mut reader: Reader<'a>) -> Result<Self, Malformed> {
-        if reader.u16()? != FLAGS {
-            return Err(Malformed);
-        }
         let kind = SlotKind::from_id(reader.u8()?).ok_or(Malformed)?;
         let params = reader.block(KEY_REFERENCE_BYTES)?;
         let wrapped = reader.block(WRAPPED_KEY_BYTES)?;
-        if kind != SlotKind::Provider && wrapped.len() != SLOT_WRAP_LEN {
+        if kind != SlotKind::Provider && wrapped.len() != WRAP_LEN {
             return Err(Malformed);
         }
         let length = usize::try_from(reader.u32()?).map_err(|_| Malformed)?;

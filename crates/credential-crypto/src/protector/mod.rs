@@ -10,10 +10,8 @@ pub use key_file::KeyFile;
 pub use passphrase::{Passphrase, PassphraseAndKeyFile};
 pub use provider::ProviderProtector;
 
-use crate::bytes::Reader;
-use crate::primitive::{
-    Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, TAG_LEN, open_in_place, seal_in_place,
-};
+use crate::primitive::{Aad, KEY_LEN, Label, SALT_LEN};
+use crate::wrap::{unwrap_key, wrap_key};
 use crate::{Entropy, Suite};
 
 /// What a slot of a key ring is opened with.
@@ -144,9 +142,6 @@ impl WrappedRoot {
     }
 }
 
-/// Bytes of a root key wrapped by one of our own protectors: salt, commitment, ciphertext, tag.
-pub(crate) const SLOT_WRAP_LEN: usize = SALT_LEN + COMMITMENT_LEN + KEY_LEN + TAG_LEN;
-
 /// Checks what a slot says about its protector, before anything is derived from it.
 ///
 /// # Errors
@@ -171,20 +166,15 @@ fn seal_root(
     let mut salt = [0; SALT_LEN];
     entropy.fill(&mut salt)?;
     let bound = [context.bytes.as_slice(), &params].concat();
-    let mut ciphertext = *root.expose();
-    let sealed = seal_in_place(
+    let bytes = wrap_key(
         context.suite,
         Label::SlotWrap,
         key,
         &salt,
         &Aad::new(&bound),
-        &mut ciphertext,
-    )?;
-    let mut bytes = Vec::with_capacity(SLOT_WRAP_LEN);
-    bytes.extend_from_slice(&salt);
-    bytes.extend_from_slice(&sealed.commitment);
-    bytes.extend_from_slice(&ciphertext);
-    bytes.extend_from_slice(&sealed.tag);
+        root.expose(),
+    )?
+    .to_vec();
     Ok(WrappedRoot { params, bytes })
 }
 
@@ -194,28 +184,15 @@ fn open_root(
     wrapped: &WrappedRoot,
     context: &SlotContext,
 ) -> Result<DataKey, CredentialError> {
-    let mut reader = Reader::new(&wrapped.bytes);
-    let mut fields = || {
-        let fields = (
-            reader.array::<SALT_LEN>()?,
-            reader.array::<COMMITMENT_LEN>()?,
-            reader.array::<KEY_LEN>()?,
-            reader.array::<TAG_LEN>()?,
-        );
-        reader.finish().map(|()| fields)
-    };
-    let (salt, commitment, ciphertext, tag) = fields().map_err(|_| CredentialError::Tampered)?;
     let bound = [context.bytes.as_slice(), &wrapped.params].concat();
-    let mut root = *ciphertext;
-    open_in_place(
+    let mut root = [0; KEY_LEN];
+    unwrap_key(
         context.suite,
         Label::SlotWrap,
         key,
-        salt,
-        commitment,
+        &wrapped.bytes,
         &Aad::new(&bound),
         &mut root,
-        tag,
     )?;
     Ok(DataKey::take(&mut root))
 }

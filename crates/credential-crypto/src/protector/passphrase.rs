@@ -109,20 +109,18 @@ impl Wrap for Passphrase {
         entropy: &dyn Entropy,
     ) -> Result<WrappedRoot, CredentialError> {
         let stored = self.fresh(entropy)?;
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        self.derive(&stored, &mut key)?;
-        let wrapped = seal_root(&key, root, context, stored.encode(), entropy);
-        scrub_stack();
-        wrapped
+        with_key(
+            |key| self.derive(&stored, key),
+            |key| seal_root(key, root, context, stored.encode(), entropy),
+        )
     }
 
     fn unwrap(&self, wrapped: &WrappedRoot, context: &SlotContext) -> Result<DataKey, CredentialError> {
         let stored = Stored::decode(&wrapped.params)?;
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        self.derive(&stored, &mut key)?;
-        let root = open_root(&key, wrapped, context);
-        scrub_stack();
-        root
+        with_key(
+            |key| self.derive(&stored, key),
+            |key| open_root(key, wrapped, context),
+        )
     }
 }
 
@@ -169,21 +167,31 @@ impl Wrap for PassphraseAndKeyFile {
         entropy: &dyn Entropy,
     ) -> Result<WrappedRoot, CredentialError> {
         let stored = self.passphrase.fresh(entropy)?;
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        self.derive(&stored, &mut key)?;
-        let wrapped = seal_root(&key, root, context, stored.encode(), entropy);
-        scrub_stack();
-        wrapped
+        with_key(
+            |key| self.derive(&stored, key),
+            |key| seal_root(key, root, context, stored.encode(), entropy),
+        )
     }
 
     fn unwrap(&self, wrapped: &WrappedRoot, context: &SlotContext) -> Result<DataKey, CredentialError> {
         let stored = Stored::decode(&wrapped.params)?;
-        let mut key = Zeroizing::new([0; KEY_LEN]);
-        self.derive(&stored, &mut key)?;
-        let root = open_root(&key, wrapped, context);
-        scrub_stack();
-        root
+        with_key(
+            |key| self.derive(&stored, key),
+            |key| open_root(key, wrapped, context),
+        )
     }
+}
+
+/// Uses the key that `derive` writes, and leaves no trace of it.
+fn with_key<T>(
+    derive: impl FnOnce(&mut [u8; KEY_LEN]) -> Result<(), CredentialError>,
+    using: impl FnOnce(&[u8; KEY_LEN]) -> Result<T, CredentialError>,
+) -> Result<T, CredentialError> {
+    let mut key = Zeroizing::new([0; KEY_LEN]);
+    derive(&mut key)?;
+    let result = using(&key);
+    scrub_stack();
+    result
 }
 
 /// What a slot says about its passphrase.

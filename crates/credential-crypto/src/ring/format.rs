@@ -19,18 +19,22 @@ use super::epochs::{EPOCH_LEN, read_epochs, write_epochs};
 use super::slot::{Slot, SlotId};
 use super::{RING_BYTES_MAX, RingId};
 use crate::bytes::{Malformed, Reader, put_block};
+use crate::head::{Head, put_check};
 use crate::primitive::{
     Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, Subkey, TAG_LEN, open_in_place, seal_in_place, subkey,
 };
-use crate::protector::{SLOT_WRAP_LEN, SlotKind, WrappedRoot, check_params};
+use crate::protector::{SlotKind, WrappedRoot, check_params};
+use crate::wrap::WRAP_LEN;
 use crate::{Entropy, Suite};
 
-const MAGIC: [u8; 8] = [0x89, b'N', b'B', b'K', b'\r', b'\n', 0x1a, b'\n'];
-const FORMAT_VERSION: u8 = 1;
-const FLAGS: u16 = 0;
+const HEAD: Head = Head {
+    what: "key ring",
+    magic: [0x89, b'N', b'B', b'K', b'\r', b'\n', 0x1a, b'\n'],
+    version: 1,
+    damaged,
+};
 /// Most slots of a ring.
 pub(super) const SLOTS_MAX: usize = 8;
-const CHECK_LEN: usize = 32;
 /// Salt, commitment and tag of an empty message.
 const SEAL_LEN: usize = SALT_LEN + COMMITMENT_LEN + TAG_LEN;
 
@@ -48,10 +52,7 @@ impl Outside {
     /// What stays the same for the life of a ring.
     fn identity(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(64);
-        out.extend_from_slice(&MAGIC);
-        out.push(FORMAT_VERSION);
-        out.extend_from_slice(&self.suite.id().to_be_bytes());
-        out.extend_from_slice(&FLAGS.to_be_bytes());
+        HEAD.write(self.suite, &mut out);
         out.extend_from_slice(&self.id.0);
         out
     }
@@ -99,31 +100,12 @@ impl<'a> Encoded<'a> {
                 bytes.len(),
             ));
         }
-        if !bytes.starts_with(&MAGIC) {
+        if !bytes.starts_with(&HEAD.magic) {
             return Err(CredentialError::unsupported_format(
                 "this is no key ring; give the path of one, or restore it from a backup",
             ));
         }
-        let (body, check) = bytes.split_last_chunk::<CHECK_LEN>().ok_or_else(damaged)?;
-        if blake3::hash(body).as_bytes() != check {
-            return Err(damaged());
-        }
-        let mut reader = Reader::new(body);
-        let mut head = || -> Result<_, Malformed> {
-            reader.take(MAGIC.len())?;
-            Ok((reader.u8()?, reader.u16()?))
-        };
-        let (version, suite) = head().map_err(|_| damaged())?;
-        if version != FORMAT_VERSION {
-            return Err(CredentialError::unsupported_format(format!(
-                "the key ring has format version {version} and this program knows {FORMAT_VERSION}; upgrade it"
-            )));
-        }
-        let suite = Suite::from_id(suite).ok_or_else(|| {
-            CredentialError::unsupported_format(format!(
-                "the key ring uses suite {suite}, which this program does not know; upgrade it"
-            ))
-        })?;
+        let (suite, body, reader) = HEAD.checked(bytes)?;
         let parts = Self::fields(body, suite, reader).map_err(|_| damaged())?;
         for slot in &parts.outside.slots {
             check_params(slot.kind, &slot.wrapped.params).map_err(|error| match error {
@@ -135,9 +117,6 @@ impl<'a> Encoded<'a> {
     }
 
     fn fields(body: &'a [u8], suite: Suite, mut reader: Reader<'a>) -> Result<Self, Malformed> {
-        if reader.u16()? != FLAGS {
-            return Err(Malformed);
-        }
         let id = RingId(*reader.array()?);
         let generation = reader.u64()?;
         let count = usize::from(reader.u8()?);
@@ -267,8 +246,7 @@ pub(super) fn encode(
         entropy,
     )?;
     scrub_stack();
-    let check = blake3::hash(&out);
-    out.extend_from_slice(check.as_bytes());
+    put_check(&mut out);
     // Whatever is wrong with it is found before it takes the place of one that can be read.
     Encoded::parse(&out)?;
     Ok(out)
@@ -336,7 +314,7 @@ fn read_slot(reader: &mut Reader<'_>) -> Result<Slot, Malformed> {
     let created_at = reader.time()?;
     let params = reader.block(KEY_REFERENCE_BYTES)?.to_vec();
     let bytes = reader.block(WRAPPED_KEY_BYTES)?.to_vec();
-    if kind != SlotKind::Provider && bytes.len() != SLOT_WRAP_LEN {
+    if kind != SlotKind::Provider && bytes.len() != WRAP_LEN {
         return Err(Malformed);
     }
     Ok(Slot {
