@@ -146,6 +146,9 @@ impl Gate {
                 (false, DEFAULT_DENY, First::Refuse(refusal))
             }
         };
+        if let (First::Look, Some(report)) = (&first, &self.ctx.report) {
+            report.filtered();
+        }
         let rule: Arc<str> = rule.into();
         let verdict = if allowed {
             Verdict::Allowed {

@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nebula_credential_core::{
-    BoxFuture, CredentialError, MetricsEmitter, NoMetrics, Permission, Plaintext, Request, Response,
+    BoxFuture, CredentialError, MetricsEmitter, NoMetrics, OpContext, Permission, Plaintext, Request,
+    Response,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -73,6 +74,31 @@ impl AccessLayer {
             step: STEP,
             metrics: Arc::new(NoMetrics),
         }
+    }
+
+    /// Asks for leave to do `work` on the whole store: what no single credential is the subject of, such as a rotation of
+    /// its keys. It takes [`Permission::Admin`] [everywhere](crate::AccessPolicy::decide_everywhere). What is decided is
+    /// counted, and said in the report of `ctx` if it has one.
+    ///
+    /// # Errors
+    /// [`CredentialError::AccessDenied`].
+    pub fn administer(&self, ctx: &OpContext, work: &str) -> Result<(), CredentialError> {
+        let wanted = Permission::Admin;
+        let verdict = self.0.policies.load().decide_everywhere(ctx, wanted);
+        let gate = Gate {
+            shared: Arc::clone(&self.0),
+            ctx: ctx.clone(),
+        };
+        gate.decided(Some(wanted), &verdict);
+        if verdict.is_allowed() {
+            return Ok(());
+        }
+        Err(CredentialError::access_denied(format!(
+            "{} may not do `{work}`, which concerns every tenant; that takes a rule which allows `{}` with tenants = [\"*\"] \
+             and no scopes, names or tags: ask whoever keeps the access policy",
+            ctx.principal,
+            wanted.as_str()
+        )))
     }
 
     /// The policies it decides by.

@@ -199,6 +199,34 @@ impl AccessPolicy {
         Permission::ALL.into_iter().filter(may).collect()
     }
 
+    /// Decides on `permission` for work on the whole store, every credential of every tenant. Only a rule without limits on
+    /// tenants, scopes, names and tags allows it, and each rule denies it that denies `permission` on any credential.
+    pub fn decide_everywhere(&self, ctx: &OpContext, permission: Permission) -> Verdict {
+        let rules = |effect| {
+            self.rules
+                .iter()
+                .filter(move |rule| rule.effect == effect && rule.permissions.contains(permission))
+        };
+        let denies = |rule: &&Rule| rule.may_apply_somewhere(ctx);
+        if let Some(rule) = rules(Effect::Deny).find(denies) {
+            let rule = Arc::clone(&rule.id);
+            return Verdict::Denied { rule };
+        }
+        let allowing = || rules(Effect::Allow).filter(|rule| rule.applies_everywhere(ctx));
+        match allowing()
+            .find(|rule| !rule.emergency)
+            .or_else(|| allowing().next())
+        {
+            Some(rule) => Verdict::Allowed {
+                rule: Arc::clone(&rule.id),
+                emergency: rule.emergency,
+            },
+            None => Verdict::Denied {
+                rule: Arc::clone(&self.default),
+            },
+        }
+    }
+
     /// Says why.
     pub fn explain(&self, inquiry: Inquiry<'_>) -> Explanation {
         Explanation::of(self, inquiry)

@@ -100,7 +100,11 @@ impl Rule {
         self.tenants
             .as_ref()
             .is_none_or(|tenants| tenants.contains(tenant))
-            && (self.who.asks_record() || self.who.is(&ctx.principal))
+            && self.holds(ctx)
+    }
+
+    fn holds(&self, ctx: &OpContext) -> bool {
+        (self.who.asks_record() || self.who.is(&ctx.principal))
             && (!self.emergency || ctx.purpose.as_deref().is_some_and(|text| !text.trim().is_empty()))
     }
 
@@ -167,11 +171,22 @@ impl Rule {
 
     /// Whether it applies to every credential `tenant` may have.
     pub(crate) fn applies_to_all(&self, ctx: &OpContext, tenant: &TenantId) -> bool {
-        self.may_apply(ctx, tenant)
-            && self.who.is(&ctx.principal)
-            && self.scopes.is_empty()
-            && self.names.is_empty()
-            && self.tags.is_empty()
+        self.may_apply(ctx, tenant) && self.is_about_all(ctx)
+    }
+
+    /// Whether it applies to some credential of some tenant.
+    pub(crate) fn may_apply_somewhere(&self, ctx: &OpContext) -> bool {
+        self.holds(ctx) && self.effect.accepts(self.circumstances(ctx))
+    }
+
+    /// Whether it applies to every credential of every tenant.
+    pub(crate) fn applies_everywhere(&self, ctx: &OpContext) -> bool {
+        self.tenants.is_none() && self.may_apply_somewhere(ctx) && self.is_about_all(ctx)
+    }
+
+    /// Whether no credential of its tenants is left out.
+    fn is_about_all(&self, ctx: &OpContext) -> bool {
+        self.who.is(&ctx.principal) && self.scopes.is_empty() && self.names.is_empty() && self.tags.is_empty()
     }
 
     /// What keeps it from applying to `wanted`, by the names a policy gives it; empty where it applies. `record` where

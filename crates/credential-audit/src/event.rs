@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use nebula_credential_core::{
-    CredentialRef, DeleteMode, ErrorKind, Op, OpContext, Permission, Plaintext, Principal, Source, Version,
+    CredentialRef, Decision, DeleteMode, ErrorKind, Op, OpContext, Permission, Plaintext, Principal, Source,
+    Version,
 };
 
 /// What happened, or is about to.
@@ -186,6 +187,15 @@ impl Event {
         self.outcome = Some(kind.as_str());
         if kind == ErrorKind::Tampered {
             self.kind = EventKind::DecryptionFailed;
+        }
+    }
+
+    /// What the policy decided. What it denied is [`EventKind::PermissionDenied`].
+    pub fn decided(&mut self, decision: &Decision) {
+        self.allowed = Some(decision.allowed);
+        self.rule = Some(decision.rule.to_string());
+        if !decision.allowed {
+            self.kind = EventKind::PermissionDenied;
         }
     }
 

@@ -8,7 +8,8 @@ use nebula_credential_core::{BoxFuture, Clock, CredentialError, Op, Plaintext, R
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::event::{Event, EventKind, Stage};
+use crate::change::Change;
+use crate::event::{Event, EventKind};
 use crate::logger::AuditLogger;
 
 /// Records every operation: a change before it is made and when it ended, a read before its value is released. It stands
@@ -73,9 +74,17 @@ where
             let clone = self.inner.clone();
             let mut inner = std::mem::replace(&mut self.inner, clone);
             return Box::pin(async move {
-                let record = record.intend().await?;
+                let Record {
+                    event,
+                    report,
+                    clock,
+                    log,
+                    since,
+                } = record;
+                let mut change = Change::begin(log, clock, event, since).await?;
                 let answer = inner.call(request).await;
-                record.conclude(answer).await
+                end(change.event(), &report, &answer);
+                change.conclude(answer).await
             });
         }
         let reads = matches!(request.op, Op::Get(_));
@@ -99,34 +108,13 @@ struct Record {
 }
 
 impl Record {
-    /// Before a change is made.
-    async fn intend(mut self) -> Result<Intended, CredentialError> {
-        self.event.stage = Stage::Intent;
-        let log = self.log.clone();
-        let written = match log.write(self.clock.now(), &self.event) {
-            Ok(written) => Some(written),
-            Err(failure) => {
-                log.missed(failure)?;
-                None
-            }
-        };
-        self.event.stage = Stage::Outcome;
-        self.event.intent = written.as_ref().map(|written| written.seq);
-        // From here on the log tells of it: a caller that does not wait for the disk is recorded as well.
-        let intended = Intended(Some(self));
-        if let Some(written) = written
-            && let Err(failure) = written.reach(log.changes()).await
-        {
-            log.missed(failure)?;
-        }
-        Ok(intended)
-    }
-
     /// After a read, before its value is released: without a record the value is dropped here, and wiped.
     async fn release(mut self, reads: bool, answer: Answer) -> Answer {
-        self.end(&answer);
+        self.event.duration = Some(self.since.elapsed());
+        end(&mut self.event, &self.report, &answer);
         let denied = self.event.kind == EventKind::PermissionDenied;
-        if !reads && !denied && !self.log.inspections() {
+        let judged = denied || self.report.is_filtered();
+        if !reads && !judged && !self.log.inspections() {
             return answer;
         }
         let durability = self.log.reads();
@@ -139,69 +127,25 @@ impl Record {
             Err(failure) => self.log.missed(failure).and(answer),
         }
     }
-
-    fn end(&mut self, answer: &Answer) {
-        let event = &mut self.event;
-        event.duration = Some(self.since.elapsed());
-        match answer {
-            Ok(answer) => {
-                event.outcome = Some("ok");
-                match answer {
-                    Response::Record(record) => event.version = Some(record.head.version.version),
-                    Response::Head(head) => event.version = Some(head.version.version),
-                    _ => {}
-                }
-            }
-            Err(error) => event.failed(error.kind()),
-        }
-        if let Some(source) = self.report.source() {
-            event.came_from(source);
-        }
-        if let Some(decision) = self.report.decision() {
-            event.allowed = Some(decision.allowed);
-            event.rule = Some(decision.rule.to_string());
-            if !decision.allowed {
-                event.kind = EventKind::PermissionDenied;
-            }
-        }
-    }
 }
 
-/// A change whose intent is recorded. Dropped before its end is known, it is recorded as abandoned.
-struct Intended(Option<Record>);
-
-impl Intended {
-    /// After a change, before it is acknowledged.
-    async fn conclude(mut self, answer: Answer) -> Answer {
-        let Some(mut record) = self.0.take() else {
-            return answer;
-        };
-        record.end(&answer);
-        let durability = record.log.changes();
-        let written = record
-            .log
-            .record_as(record.clock.now(), &record.event, durability)
-            .await;
-        match written {
-            Ok(_) => answer,
-            // Refused as it was, it is refused still; made as it was, nobody is told so.
-            Err(failure) => match record.log.missed(failure) {
-                Ok(()) => answer,
-                Err(failure) => Err(answer.err().unwrap_or(failure)),
-            },
-        }
-    }
-}
-
-impl Drop for Intended {
-    fn drop(&mut self) {
-        if let Some(mut record) = self.0.take() {
-            record.event.duration = Some(record.since.elapsed());
-            record.event.outcome = Some("abandoned");
-            // Its caller is gone: there is nobody to refuse anything to.
-            if let Err(failure) = record.log.record(&record.event) {
-                let _ = record.log.missed(failure);
+/// How an operation ended, and what inner layers found out about it.
+fn end(event: &mut Event, report: &Report, answer: &Answer) {
+    match answer {
+        Ok(answer) => {
+            event.outcome = Some("ok");
+            match answer {
+                Response::Record(record) => event.version = Some(record.head.version.version),
+                Response::Head(head) => event.version = Some(head.version.version),
+                _ => {}
             }
         }
+        Err(error) => event.failed(error.kind()),
+    }
+    if let Some(source) = report.source() {
+        event.came_from(source);
+    }
+    if let Some(decision) = report.decision() {
+        event.decided(decision);
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod chain;
+mod change;
 mod checkpoint;
 mod entry;
 mod event;
@@ -19,6 +20,7 @@ mod verify;
 
 use std::borrow::Cow;
 
+pub use change::Change;
 pub use checkpoint::CheckpointKey;
 pub use entry::{Entry, entries};
 pub use event::{Event, EventKind, Stage};

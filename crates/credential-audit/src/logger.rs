@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use nebula_credential_core::{Clock, CredentialError, MetricsEmitter, NoMetrics, SystemClock};
 use nebula_credential_fs::append_private_file;
 
+use crate::change::Change;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Event, EventKind};
 use crate::log::{Limits, Log};
@@ -275,6 +276,16 @@ impl AuditLogger {
     pub async fn record_synced(&self, event: &Event) -> Result<u64, CredentialError> {
         self.record_as(self.0.settings.clock.now(), event, Durability::Synced)
             .await
+    }
+
+    /// Records that a change is about to be made that the stack does not see, as durably as the log was told for changes.
+    /// What is returned records how it ended.
+    ///
+    /// # Errors
+    /// As for [`record`](Self::record), unless the log was told to go on without a record.
+    pub async fn intend(&self, event: Event) -> Result<Change, CredentialError> {
+        let clock = Arc::clone(&self.0.settings.clock);
+        Change::begin(self.clone(), clock, event, Instant::now()).await
     }
 
     pub(crate) async fn record_as(

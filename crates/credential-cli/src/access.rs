@@ -5,6 +5,7 @@ use std::path::Path;
 use std::task::{Context, Poll};
 
 use nebula_credential::access::{AccessLayer, PolicyFile};
+use nebula_credential::audit::{AuditLayer, AuditLogger};
 use nebula_credential::{
     BoxFuture, CredentialError, ErrorKind, LocalStorage, Op, Plaintext, Request, Response, SecretStore as _,
 };
@@ -37,19 +38,32 @@ pub(crate) fn open(path: &Path) -> Outcome<AccessLayer> {
     }
 }
 
-/// Asks `storage` for what needs no key, as far as `access` allows.
+type Answer = Result<Response<Plaintext>, CredentialError>;
+
+/// Asks `storage` for what needs no key, as far as `access` allows. What it refuses or filters is recorded in `log`.
 pub(crate) async fn ask(
     access: Option<&AccessLayer>,
+    log: Option<&AuditLogger>,
     storage: &LocalStorage,
     request: Request<Plaintext>,
-) -> Result<Response<Plaintext>, CredentialError> {
+) -> Answer {
     let store = Heads(storage.clone());
     let Some(access) = access else {
         return store.answer(request).await;
     };
-    let mut guarded = access.layer(store);
-    poll_fn(|cx| guarded.poll_ready(cx)).await?;
-    guarded.call(request).await
+    let guarded = access.layer(store);
+    match log {
+        Some(log) => call(AuditLayer::new(log.clone()).layer(guarded), request).await,
+        None => call(guarded, request).await,
+    }
+}
+
+async fn call<S>(mut service: S, request: Request<Plaintext>) -> Answer
+where
+    S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await?;
+    service.call(request).await
 }
 
 /// What a store tells without a key, as a service.
@@ -57,7 +71,7 @@ pub(crate) async fn ask(
 struct Heads(LocalStorage);
 
 impl Heads {
-    async fn answer(self, request: Request<Plaintext>) -> Result<Response<Plaintext>, CredentialError> {
+    async fn answer(self, request: Request<Plaintext>) -> Answer {
         let Request { ctx, op } = request;
         match op {
             Op::Head(get) => self.0.head(&ctx, get).await.map(Response::Head),
@@ -73,7 +87,7 @@ impl Heads {
 impl Service<Request<Plaintext>> for Heads {
     type Response = Response<Plaintext>;
     type Error = CredentialError;
-    type Future = BoxFuture<'static, Result<Response<Plaintext>, CredentialError>>;
+    type Future = BoxFuture<'static, Answer>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), CredentialError>> {
         Poll::Ready(Ok(()))

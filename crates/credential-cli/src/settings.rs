@@ -1,11 +1,12 @@
 //! What holds for this run: options, then the environment, then a profile, then defaults.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 use nebula_credential::access::AccessLayer;
 use nebula_credential::audit::{AuditLogger, Durability};
-use nebula_credential::{Principal, Scope, TenantId};
+use nebula_credential::{OpContext, Principal, Scope, SystemClock, TenantId};
 use serde::Deserialize;
 
 use crate::access;
@@ -170,6 +171,16 @@ impl Settings {
             unlock,
             config,
         })
+    }
+}
+
+impl Settings {
+    /// Who asks, and what for.
+    pub(crate) fn context(&self) -> OpContext {
+        OpContext {
+            purpose: self.purpose.as_deref().map(Arc::from),
+            ..OpContext::new(self.principal.clone(), Arc::new(SystemClock))
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! From settings to an open store: nothing is made here but by `init`.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use nebula_credential::access::AccessLayer;
+use nebula_credential::audit::AuditLogger;
 use nebula_credential::crypto::{KeyFile, Passphrase, PassphraseAndKeyFile, Protector};
 use nebula_credential::{
     CredentialError, CredentialManager, CredentialName, CredentialRef, ErrorKind, Get, Keys, List,
-    LocalStorage, Op, OpContext, Plaintext, RecordHead, Request, Response, Scope, Selector, SystemClock,
-    TenantId, VersionHead,
+    LocalStorage, Op, OpContext, Plaintext, RecordHead, Request, Response, Scope, Selector, TenantId,
+    VersionHead,
 };
 
 use crate::access;
@@ -62,12 +62,15 @@ impl Session {
 }
 
 /// What a store tells without a key, of one tenant and scope: nobody is asked for a passphrase to see names.
+#[derive(Clone)]
 pub(crate) struct Register {
     storage: LocalStorage,
     tenant: TenantId,
     scope: Scope,
     ctx: OpContext,
     access: Option<AccessLayer>,
+    /// Where it is recorded what the policy refuses or filters.
+    log: Option<AuditLogger>,
 }
 
 impl Register {
@@ -89,11 +92,9 @@ impl Register {
             storage,
             tenant: settings.tenant.clone(),
             scope: settings.scope.clone(),
-            ctx: OpContext {
-                purpose: settings.purpose.as_deref().map(Arc::from),
-                ..OpContext::new(settings.principal.clone(), Arc::new(SystemClock))
-            },
+            ctx: settings.context(),
             access: settings.access.clone(),
+            log: settings.audit.clone(),
         })
     }
 
@@ -104,6 +105,14 @@ impl Register {
             access: None,
             ..register
         })
+    }
+
+    /// The same for what nobody asked to be told: the name that was probably meant.
+    pub(crate) fn unrecorded(&self) -> Self {
+        Self {
+            log: None,
+            ..self.clone()
+        }
     }
 
     /// The same, for a store that has its key ring.
@@ -159,7 +168,7 @@ impl Register {
             ctx: self.ctx.clone(),
             op,
         };
-        access::ask(self.access.as_ref(), &self.storage, request).await
+        access::ask(self.access.as_ref(), self.log.as_ref(), &self.storage, request).await
     }
 
     fn id(&self, name: &CredentialName) -> CredentialRef {

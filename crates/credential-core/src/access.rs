@@ -105,7 +105,9 @@ pub struct Circumstances {
 #[derive(Debug, Default)]
 pub struct Report {
     decision: OnceLock<Decision>,
+    filtered: OnceLock<()>,
     source: OnceLock<Source>,
+    cut_short: OnceLock<Duration>,
 }
 
 impl Report {
@@ -120,6 +122,16 @@ impl Report {
         let _ = self.decision.set(decision);
     }
 
+    /// Whether the answer was filtered: a list of what the caller may know of, whether or not anything was left out of it.
+    pub fn is_filtered(&self) -> bool {
+        self.filtered.get().is_some()
+    }
+
+    /// Says that the answer is filtered.
+    pub fn filtered(&self) {
+        let _ = self.filtered.set(());
+    }
+
     /// Where the answer came from, if it was not simply the store.
     pub fn source(&self) -> Option<&Source> {
         self.source.get()
@@ -128,6 +140,17 @@ impl Report {
     /// Says where the answer came from.
     pub fn served_by(&self, source: Source) {
         let _ = self.source.set(source);
+    }
+
+    /// How much time a layer wanted to let pass before it asked again, where the caller did not have it: then its error is
+    /// no answer for who does.
+    pub fn cut_short(&self) -> Option<Duration> {
+        self.cut_short.get().copied()
+    }
+
+    /// Says that the caller did not have the time to wait for as long as `wait` and ask again.
+    pub fn cut_short_of(&self, wait: Duration) {
+        let _ = self.cut_short.set(wait);
     }
 }
 

@@ -278,6 +278,11 @@ impl Inner {
         self.opened.get()
     }
 
+    #[cfg(feature = "access")]
+    pub(crate) fn access(&self) -> Option<&AccessLayer> {
+        self.source.layers.access.as_ref()
+    }
+
     #[cfg(feature = "audit")]
     pub(crate) fn audit_log(&self) -> Option<&AuditLogger> {
         self.source.layers.audit.as_ref()

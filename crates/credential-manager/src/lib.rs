@@ -9,6 +9,7 @@ mod context;
 mod handle;
 mod health;
 mod keys;
+mod leave;
 mod maintenance;
 mod manager;
 mod metadata;

@@ -1,18 +1,22 @@
-#[cfg(feature = "audit")]
-use nebula_credential_audit::{Event, EventKind, Stage};
-use nebula_credential_core::{CredentialError, ErrorKind};
-use nebula_credential_crypto::{Epoch, EpochUse, JobReport, KeyJob, KeyRingFile, Progress};
+use nebula_credential_core::{CredentialError, ErrorKind, OpContext, StoreHandle};
+use nebula_credential_crypto::{Epoch, EpochUse, JobReport, KeyJob, KeyRing, KeyRingFile, Progress};
 
 use crate::CredentialManager;
 use crate::blocking::blocking;
 
 /// The key ring, and work on the whole store: every tenant and scope, whatever this manager is bound to.
+///
+/// Where there is an access policy, all of this takes [`Permission::Admin`](nebula_credential_core::Permission::Admin) by a
+/// rule without limits on tenants, scopes, names and tags. Where there is an audit log, work is recorded before and after, and
+/// what was refused is recorded; work whose caller gives up is recorded as abandoned.
 impl CredentialManager {
-    /// The key ring of the store: its slots and epochs, and how to change them.
+    /// The key ring of the store: its slots and epochs, and how to change them. What is changed through it, whoever changes
+    /// it records.
     ///
     /// # Errors
-    /// Those of [`open`](Self::open).
+    /// [`AccessDenied`](CredentialError::AccessDenied), and those of [`open`](Self::open).
     pub async fn key_ring(&self) -> Result<KeyRingFile, CredentialError> {
+        self.leave("key_ring").await?;
         Ok(self.inner.opened().await?.ring().await?.clone())
     }
 
@@ -21,10 +25,10 @@ impl CredentialManager {
     /// of their keys to another key.
     ///
     /// # Errors
-    /// [`InvalidState`](CredentialError::InvalidState) if records need a newer key than the ring has; those of the store,
-    /// unless it is damaged, and of the key ring, which is as before then.
+    /// [`AccessDenied`](CredentialError::AccessDenied); [`InvalidState`](CredentialError::InvalidState) if records need a newer
+    /// key than the ring has; those of the store, unless it is damaged, and of the key ring, which is as before then.
     pub async fn rotate_key(&self) -> Result<Epoch, CredentialError> {
-        self.recorded("rotate_key", self.new_epoch()).await
+        self.administer("rotate_key", self.new_epoch()).await
     }
 
     async fn new_epoch(&self) -> Result<Epoch, CredentialError> {
@@ -65,15 +69,11 @@ impl CredentialManager {
     /// `progress` is called after each page.
     ///
     /// # Errors
-    /// Those of the store. A record that cannot be opened stops nothing and is counted in the report.
+    /// [`AccessDenied`](CredentialError::AccessDenied), and those of the store. A record that cannot be opened stops nothing and
+    /// is counted in the report.
     pub async fn rewrap(&self, progress: impl FnMut(&Progress) + Send) -> Result<JobReport, CredentialError> {
-        let opened = self.inner.opened().await?;
-        let job = KeyJob::rewrap(
-            opened.store.clone(),
-            opened.ring().await?.ring().clone(),
-            self.op_context(),
-        );
-        self.recorded("rewrap", job.run(progress)).await
+        self.administer("rewrap", self.key_job(KeyJob::rewrap, progress))
+            .await
     }
 
     /// Seals every value of the store again under a fresh data key: what to do after a data key may have leaked.
@@ -84,51 +84,19 @@ impl CredentialManager {
         &self,
         progress: impl FnMut(&Progress) + Send,
     ) -> Result<JobReport, CredentialError> {
+        self.administer("re_encrypt_all", self.key_job(KeyJob::re_encrypt, progress))
+            .await
+    }
+
+    async fn key_job(
+        &self,
+        job: impl FnOnce(StoreHandle, KeyRing, OpContext) -> KeyJob,
+        progress: impl FnMut(&Progress) + Send,
+    ) -> Result<JobReport, CredentialError> {
         let opened = self.inner.opened().await?;
-        let job = KeyJob::re_encrypt(
-            opened.store.clone(),
-            opened.ring().await?.ring().clone(),
-            self.op_context(),
-        );
-        self.recorded("re_encrypt_all", job.run(progress)).await
-    }
-
-    /// Does `work` on the keys, recorded before and after: it does not pass the layers.
-    #[cfg(feature = "audit")]
-    async fn recorded<T>(
-        &self,
-        operation: &'static str,
-        work: impl Future<Output = Result<T, CredentialError>>,
-    ) -> Result<T, CredentialError> {
-        let Some(log) = self.inner.audit_log() else {
-            return work.await;
-        };
-        let record = async |event: &Event| match log.record_synced(event).await {
-            Err(failure) => log.missed(failure).map(|()| None),
-            Ok(number) => Ok(Some(number)),
-        };
-        let mut event = Event::new(EventKind::KeyRotated);
-        event.stage = Stage::Intent;
-        event.principal = Some(self.principal().clone());
-        event.operation = Some(operation);
-        event.purpose = self.op_context().purpose.as_deref().map(str::to_owned);
-        event.intent = record(&event).await?;
-        event.stage = Stage::Outcome;
-        let done = work.await;
-        event.outcome = Some(done.as_ref().map_or_else(|error| error.kind().as_str(), |_| "ok"));
-        // Refused as it was, it is refused still; made as it was, nobody is told so.
-        match record(&event).await {
-            Ok(_) => done,
-            Err(failure) => Err(done.err().unwrap_or(failure)),
-        }
-    }
-
-    #[cfg(not(feature = "audit"))]
-    async fn recorded<T>(
-        &self,
-        _: &'static str,
-        work: impl Future<Output = Result<T, CredentialError>>,
-    ) -> Result<T, CredentialError> {
-        work.await
+        let ring = opened.ring().await?.ring().clone();
+        job(opened.store.clone(), ring, self.op_context())
+            .run(progress)
+            .await
     }
 }

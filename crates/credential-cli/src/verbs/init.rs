@@ -1,4 +1,4 @@
-use nebula_credential::{Keys, LocalStorage};
+use nebula_credential::{CredentialManager, Keys, LocalStorage};
 use serde::Serialize;
 
 use crate::exit::{Failure, Outcome};
@@ -27,9 +27,15 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
     let storage = LocalStorage::new(&settings.store);
     storage.open().await?;
     let protector = unlock::new_protector(&settings.unlock, &settings.store, output)?;
-    let manager = unlock::manager(settings, storage, Keys::protector(protector));
+    // There is nothing in it yet that an access policy could be about.
+    let manager = CredentialManager::builder()
+        .storage(storage)
+        .keys(Keys::protector(protector))
+        .tenant(settings.tenant.clone())
+        .build();
     let make = async { Ok(manager.key_ring().await?) };
-    let ring = recording::key_change(settings, "make_key_ring", make).await?;
+    let made = recording::key_work(settings, "make_key_ring");
+    let ring = recording::key_change(settings, made, make).await?;
     let status = ring.ring().status();
     let unlocked_by = status.slots.first().map_or("", |slot| slot.kind.as_str());
     if output.is_json() {

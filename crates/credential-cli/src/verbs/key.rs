@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
+use nebula_credential::audit::Event;
 use nebula_credential::crypto::{Epoch, EpochState, EpochUse, JobReport, KeyRingFile, RingStatus, SlotId};
 use nebula_credential::{
     Clock as _, CredentialError, CredentialRef, OpContext, Principal, StoreHandle, SystemClock, Version,
@@ -13,7 +14,7 @@ use super::view::{short, time};
 use crate::args::{Key, KeyAdd, KeyRewrap};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
-use crate::recording::key_change;
+use crate::recording::{key_change, leave};
 use crate::settings::{PassphraseFrom, Settings, Unlock};
 use crate::unlock::{self, Session};
 
@@ -92,7 +93,24 @@ const fn state(state: EpochState) -> &'static str {
     }
 }
 
-pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, output: &Output) -> Outcome {
+pub(super) async fn run(verb: &Key, settings: &Settings, output: &Output) -> Outcome {
+    let operation = match verb {
+        Key::Status | Key::List => "key_ring",
+        Key::Add(_) => "add_slot",
+        Key::Remove(_) => "remove_slot",
+        Key::Rotate => "rotate_key",
+        Key::Rewrap(_) => "rewrap",
+    };
+    // What is refused is refused before anyone is asked for a passphrase.
+    let work = leave(settings, operation, output).await?;
+    let session = Session::open(settings).await?;
+    let done = on(&session, verb, work, settings, output).await;
+    session.storage.close().await;
+    done
+}
+
+/// Does what there is leave for; `work` is what is to be recorded of it.
+async fn on(session: &Session, verb: &Key, work: Event, settings: &Settings, output: &Output) -> Outcome {
     let ring = session.manager.key_ring().await?;
     match verb {
         Key::Status => status(&ring, output),
@@ -100,7 +118,7 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
         Key::Add(args) => {
             let protector = unlock::new_protector(&new_unlock(args), &settings.store, output)?;
             let add = async { Ok(ring.update(|draft| draft.add_slot(&*protector, SystemClock.now()))?) };
-            let slot = key_change(settings, "add_slot", add).await?;
+            let slot = key_change(settings, work, add).await?;
             told(
                 &ring,
                 output,
@@ -116,7 +134,7 @@ pub(super) async fn run(session: &Session, verb: &Key, settings: &Settings, outp
                 ));
             }
             let remove = async { Ok(ring.update(|draft| draft.remove_slot(SlotId::new(args.slot)))?) };
-            key_change(settings, "remove_slot", remove).await?;
+            key_change(settings, work, remove).await?;
             if !output.is_json() {
                 output.note(
                     "whoever could open the ring with it may have kept its root key and a copy of the store",
@@ -256,7 +274,8 @@ async fn rewrap(
     let report = report?;
     let mut done = Rewrapped::from(&report);
     if args.destroy_unused {
-        key_change(settings, "destroy_epochs", destroy(session, ring, &mut done)).await?;
+        let work = leave(settings, "destroy_epochs", output).await?;
+        key_change(settings, work, destroy(session, ring, &mut done)).await?;
     }
     if output.is_json() {
         output.value(&done)?;

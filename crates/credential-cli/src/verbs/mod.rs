@@ -35,16 +35,25 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         recording::open(&settings, output)?;
         Ok::<_, Failure>(settings)
     };
+    // Of a look at names there is one only where a policy may refuse or filter it.
+    let judged = || {
+        let settings = settings()?;
+        if settings.access.is_some() {
+            recording::open(&settings, output)?;
+        }
+        Ok::<_, Failure>(settings)
+    };
     match verb {
         Verb::Init => return init::run(&recorded()?, output).await,
         Verb::Export(args) => return export::run(args, &recorded()?, output).await,
         Verb::Import(args) => return import::run(args, &recorded()?, output).await,
         Verb::Audit(verb) => return audit::run(verb, &settings()?, output).await,
         Verb::Policy(verb) => return policy::run(verb, settings, output).await,
+        Verb::Key(verb) => return key::run(verb, &recorded()?, output).await,
         Verb::Stats => return stats::run(&settings()?, output).await,
-        Verb::List(args) => return read::list(&Register::open(&settings()?).await?, args, output).await,
+        Verb::List(args) => return read::list(&Register::open(&judged()?).await?, args, output).await,
         Verb::Versions(args) => {
-            return read::versions(&Register::open(&settings()?).await?, args, output).await;
+            return read::versions(&Register::open(&judged()?).await?, args, output).await;
         }
         Verb::Doctor => return doctor::run(&settings()?, output).await,
         Verb::Run(args) => return run::run(args, &recorded()?).await,
@@ -82,11 +91,11 @@ async fn on(session: &Session, verb: &Verb, settings: &Settings, output: &Output
         Verb::Purge(args) => change::purge(session, args, output).await,
         Verb::Share(args) => share::share(session, args, output).await,
         Verb::Sharing(args) => share::sharing(session, args, output).await,
-        Verb::Key(verb) => key::run(session, verb, settings, output).await,
         Verb::Init
         | Verb::Export(_)
         | Verb::Import(_)
         | Verb::Run(_)
+        | Verb::Key(_)
         | Verb::List(_)
         | Verb::Versions(_)
         | Verb::Audit(_)
@@ -110,6 +119,7 @@ async fn suggest(register: &Register, name: &CredentialName, error: CredentialEr
     if !is_absent {
         return failure;
     }
+    let register = register.unrecorded();
     if let Ok(known) = register.head(name).await
         && known.deleted_at.is_some()
     {

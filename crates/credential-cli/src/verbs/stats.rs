@@ -14,6 +14,7 @@ use super::key::{self, Ring};
 use super::view::{short, time};
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
+use crate::recording;
 use crate::settings::Settings;
 use crate::unlock;
 
@@ -52,6 +53,7 @@ struct Log {
 }
 
 pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
+    recording::leave(settings, "stats", output).await?;
     let now = SystemClock.now();
     let storage = LocalStorage::existing(&settings.store);
     storage

@@ -151,11 +151,14 @@ fn every_verb_that_touches_a_value_or_a_key_is_recorded_as_what_it_is() {
             &["key", "remove", "2"],
             &[["key_rotated", "remove_slot", "admin", "", "ok"]],
         ),
-        (&["key", "rotate"], &[["key_rotated", "rotate_key", "", "", "ok"]]),
+        (
+            &["key", "rotate"],
+            &[["key_rotated", "rotate_key", "admin", "", "ok"]],
+        ),
         (
             &["key", "rewrap", "--destroy-unused"],
             &[
-                ["key_rotated", "rewrap", "", "", "ok"],
+                ["key_rotated", "rewrap", "admin", "", "ok"],
                 ["key_rotated", "destroy_epochs", "admin", "", "ok"],
             ],
         ),

@@ -15,10 +15,12 @@ use self::findings::{Findings, OF_BOTH, OF_RING, OF_STORE, Severity};
 use self::report::{Counts, Exposure, Facts, Report, errors, print};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
+use crate::recording;
 use crate::settings::Settings;
 use crate::unlock;
 
 pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
+    recording::leave(settings, "doctor", output).await?;
     let mut findings = Findings::default();
     let mut checked = Counts::default();
     let mut facts = Facts::default();
