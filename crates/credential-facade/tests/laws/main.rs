@@ -1,0 +1,14 @@
+//! What holds between access control, audit, cache and store, whoever asks: the laws of the stack's order.
+
+#![cfg(all(
+    feature = "access",
+    feature = "audit",
+    feature = "cache",
+    feature = "resilience"
+))]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod keys;
+mod order;
+mod place;
+mod whose;
