@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use chrono::{DateTime, TimeDelta, Utc};
-use nebula_credential_core::{CredentialError, RecordHead, Version};
+use nebula_credential_core::{CredentialError, OpContext, RecordHead, Version};
 
 use crate::config::USES_MAX;
 use crate::fence::Stamp;
@@ -35,6 +35,25 @@ impl Body {
     }
 }
 
+/// An error, and for whom it is an answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) error: CredentialError,
+    /// The store would have been asked again after this time, had the caller had it.
+    pub(crate) cut_short: Option<Duration>,
+}
+
+impl Failure {
+    /// Whether it is an answer for who has the time that `ctx` leaves.
+    pub(crate) fn answers(&self, ctx: &OpContext) -> bool {
+        let Some(wait) = self.cut_short else {
+            return true;
+        };
+        let left = ctx.deadline.map(|deadline| deadline - ctx.now());
+        left.is_some_and(|left| left.to_std().unwrap_or_default() <= wait)
+    }
+}
+
 /// What an entry answers.
 pub(crate) enum Answer {
     /// A value, until it is wiped: the map drops its entries when it sees fit.
@@ -42,7 +61,7 @@ pub(crate) enum Answer {
         version: Version,
         body: ArcSwapOption<Body>,
     },
-    Error(CredentialError),
+    Error(Failure),
 }
 
 /// A kept answer and what bounds its life.
@@ -123,8 +142,8 @@ impl Entry {
         Self::new(stamp, life, Answer::Value { version, body })
     }
 
-    pub(crate) fn error(stamp: Stamp, life: Life, error: CredentialError) -> Self {
-        Self::new(stamp, life, Answer::Error(error))
+    pub(crate) fn error(stamp: Stamp, life: Life, failure: Failure) -> Self {
+        Self::new(stamp, life, Answer::Error(failure))
     }
 
     fn new(stamp: Stamp, life: Life, answer: Answer) -> Self {
@@ -140,6 +159,14 @@ impl Entry {
         match &self.answer {
             Answer::Value { version, .. } => Some(*version),
             Answer::Error(_) => None,
+        }
+    }
+
+    /// Whether it is an answer for the caller of `ctx`.
+    pub(crate) fn answers(&self, ctx: &OpContext) -> bool {
+        match &self.answer {
+            Answer::Value { .. } => true,
+            Answer::Error(failure) => failure.answers(ctx),
         }
     }
 

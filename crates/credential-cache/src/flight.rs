@@ -5,20 +5,17 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nebula_credential_core::CredentialError;
 use tokio::sync::OnceCell;
 
-/// What a read came to, for everyone who waits for it.
-pub(crate) type Outcome<T> = Result<T, CredentialError>;
-
-/// The reads under way. `M` tells whether a read under way will do for someone who comes later.
+/// The reads under way. `M` tells whether a read under way will do for someone who comes later; `T` is what one comes to, for
+/// everyone who waits for it.
 pub(crate) struct Flights<K, M, T> {
     under_way: Mutex<HashMap<K, Flight<M, T>>>,
 }
 
 struct Flight<M, T> {
     mark: M,
-    outcome: Arc<OnceCell<Outcome<T>>>,
+    outcome: Arc<OnceCell<T>>,
     members: usize,
 }
 
@@ -74,7 +71,7 @@ impl<K: Hash + Eq + Clone, M: PartialEq, T: Clone> Flights<K, M, T> {
 
 /// A place in a read under way. Whoever leaves takes nothing away from the others.
 pub(crate) struct Ticket<'a, K: Hash + Eq, M, T> {
-    outcome: Arc<OnceCell<Outcome<T>>>,
+    outcome: Arc<OnceCell<T>>,
     flights: &'a Flights<K, M, T>,
     key: K,
 }
@@ -82,10 +79,7 @@ pub(crate) struct Ticket<'a, K: Hash + Eq, M, T> {
 impl<K: Hash + Eq, M, T: Clone> Ticket<'_, K, M, T> {
     /// Waits for the answer. Whoever is first polls its `read`; if that one is dropped, or has an answer for itself alone, the
     /// next in line does. `None` if this caller's own `read` had nothing to share.
-    pub(crate) async fn wait<E>(
-        &self,
-        read: impl Future<Output = Result<Outcome<T>, E>>,
-    ) -> Option<Outcome<T>> {
+    pub(crate) async fn wait<E>(&self, read: impl Future<Output = Result<T, E>>) -> Option<T> {
         self.outcome.get_or_try_init(|| read).await.ok().cloned()
     }
 

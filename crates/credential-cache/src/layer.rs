@@ -15,10 +15,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::config::{CacheBuilder, unreachable};
-use crate::entry::Entry;
-use crate::flight::Outcome;
+use crate::entry::{Entry, Failure};
+use crate::fence::Stamp;
 use crate::key::Key;
-use crate::state::{Found, Shared, State};
+use crate::state::{Found, Outcome, State};
 use crate::stats::{Answered, CacheStats};
 
 /// Keeps values that were read in memory, sealed, for a while. Clones are the same cache: one for one store.
@@ -173,7 +173,7 @@ where
         + 'static,
     S::Future: Send,
 {
-    fn get(&self, key: Key, ctx: OpContext) -> CacheFuture {
+    fn get(&self, key: Key, mut ctx: OpContext) -> CacheFuture {
         let stale = match self.state.find(&key, &ctx) {
             Found::Answer(answer) => {
                 return CacheFuture(Progress::Done(Some(answer.map(Response::Record))));
@@ -181,6 +181,7 @@ where
             Found::Stale(entry) => Some(entry),
             Found::Nothing => None,
         };
+        ctx.report.get_or_insert_default();
         let read = Read {
             state: Arc::clone(&self.state),
             inner: self.inner.clone(),
@@ -246,9 +247,18 @@ where
     }
 
     async fn read(&self) -> Result<Record<Plaintext>, CredentialError> {
-        let Some(stamp) = self.state.fence.stamp(&self.key.id) else {
-            return self.ask().await;
-        };
+        loop {
+            let Some(stamp) = self.state.fence.stamp(&self.key.id) else {
+                return self.ask().await;
+            };
+            if let Some(answer) = self.with_others(stamp).await {
+                return answer;
+            }
+        }
+    }
+
+    /// `None` if another caller's read ended for want of time that this caller has.
+    async fn with_others(&self, stamp: Stamp) -> Option<Result<Record<Plaintext>, CredentialError>> {
         let ticket = self.state.flights.join(&self.key, stamp);
         let mut own = None;
         let lead = async {
@@ -275,22 +285,27 @@ where
                     Err(Unshared)
                 }
                 Err(error) => {
-                    ticket.land(|| self.state.keep_error(&self.key, stamp, self.ctx.now(), &error));
                     own = Some(Err(error.clone()));
-                    Ok(Err(error))
+                    let cut_short = self.ctx.report.as_ref().and_then(|report| report.cut_short());
+                    let failure = Failure { error, cut_short };
+                    ticket.land(|| self.state.keep_error(&self.key, stamp, self.ctx.now(), &failure));
+                    Ok(Err(failure))
                 }
             }
         };
-        let shared: Option<Outcome<Shared>> = ticket.wait(lead).await;
-        match (own, shared) {
+        let shared: Option<Outcome> = ticket.wait(lead).await;
+        Some(match (own, shared) {
             (Some(own), _) => own,
+            (None, Some(Err(failure))) if !failure.answers(&self.ctx) => return None,
             (None, Some(outcome)) => {
                 self.state.tally.answered(Answered::Shared, None);
-                let body = outcome?;
-                self.state.serve_shared(&self.key, &stamp, &self.ctx, &body)
+                match outcome {
+                    Ok(body) => self.state.serve_shared(&self.key, &stamp, &self.ctx, &body),
+                    Err(failure) => Err(failure.error),
+                }
             }
             (None, None) => Err(CredentialError::internal("a shared read ended without an answer")),
-        }
+        })
     }
 
     async fn ask(&self) -> Result<Record<Plaintext>, CredentialError> {

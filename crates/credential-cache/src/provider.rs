@@ -46,7 +46,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 pub struct CachedCredentialProvider<P> {
     inner: P,
     kept: Arc<Kept>,
-    flights: Flights<String, (), AnyCredential>,
+    flights: Flights<String, (), Result<AnyCredential, CredentialError>>,
     ttl: Duration,
     refresh_before_expiry: Duration,
     clock: Arc<dyn Clock>,

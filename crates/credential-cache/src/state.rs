@@ -11,7 +11,7 @@ use nebula_credential_core::{
 };
 
 use crate::config::CacheBuilder;
-use crate::entry::{Age, Answer, Body, Entry, Life};
+use crate::entry::{Age, Answer, Body, Entry, Failure, Life};
 use crate::fence::{Fence, Stamp};
 use crate::flight::Flights;
 use crate::key::Key;
@@ -19,14 +19,14 @@ use crate::reaper::{Reap, Reaper};
 use crate::stats::{Answered, Removed, Tally};
 use crate::vault::Vault;
 
-/// A read that others wait for comes to a sealed value.
-pub(crate) type Shared = Arc<Body>;
+/// What a read that others wait for comes to: a sealed value.
+pub(crate) type Outcome = Result<Arc<Body>, Failure>;
 
 /// What the clones of a layer share.
 pub(crate) struct State {
     pub(crate) config: CacheBuilder,
     pub(crate) fence: Fence,
-    pub(crate) flights: Flights<Key, Stamp, Shared>,
+    pub(crate) flights: Flights<Key, Stamp, Outcome>,
     pub(crate) tally: Arc<Tally>,
     vault: Vault,
     entries: Map<Key, Arc<Entry>>,
@@ -87,6 +87,7 @@ impl State {
                 self.remove(key, &entry, Removed::Expired);
                 Found::Nothing
             }
+            Age::Fresh if !entry.answers(ctx) => Found::Nothing,
             Age::Fresh => match self.serve(key, &entry, ctx, now, Answered::Fresh) {
                 Some(answer) => Found::Answer(answer),
                 None => {
@@ -128,7 +129,7 @@ impl State {
     ) -> Option<Result<Record<Plaintext>, CredentialError>> {
         let age = entry.life.elapsed(now);
         let (answer, how) = match &entry.answer {
-            Answer::Error(error) => (Err(error.clone()), Answered::Negative),
+            Answer::Error(failure) => (Err(failure.error.clone()), Answered::Negative),
             Answer::Value { body, .. } => {
                 let body = body.load();
                 let body = body.as_ref().filter(|body| body.spend())?;
@@ -172,13 +173,19 @@ impl State {
     }
 
     /// Seals `record` for those who wait for it.
-    pub(crate) fn seal(&self, key: &Key, stamp: &Stamp, record: &Record<Plaintext>) -> Option<Shared> {
+    pub(crate) fn seal(&self, key: &Key, stamp: &Stamp, record: &Record<Plaintext>) -> Option<Arc<Body>> {
         let value = self.vault.seal(key, stamp.epoch, &record.payload)?;
         Some(Arc::new(Body::new(record.head.clone(), value)))
     }
 
     /// Keeps a value that was read for `key` from `began` on, unless something moved meanwhile.
-    pub(crate) fn keep_value(self: &Arc<Self>, key: &Key, stamp: Stamp, began: DateTime<Utc>, body: &Shared) {
+    pub(crate) fn keep_value(
+        self: &Arc<Self>,
+        key: &Key,
+        stamp: Stamp,
+        began: DateTime<Utc>,
+        body: &Arc<Body>,
+    ) {
         let expires_at = body.head.version.expires_at;
         let served_until = expires_at.map(|end| {
             let buffer = TimeDelta::from_std(jittered(self.config.expiry_buffer)).unwrap_or(TimeDelta::MAX);
@@ -202,9 +209,9 @@ impl State {
         key: &Key,
         stamp: Stamp,
         now: DateTime<Utc>,
-        error: &CredentialError,
+        failure: &Failure,
     ) {
-        let ttl = match error {
+        let ttl = match &failure.error {
             error if error.is_not_found() => self.config.negative_ttl,
             CredentialError::Unavailable { .. } | CredentialError::ConnectionFailed(_) => {
                 // A value to fall back on stays; it remembers by itself that the store rests.
@@ -221,7 +228,7 @@ impl State {
             _ => return,
         };
         if let Some(life) = Life::new(now, ttl, Duration::ZERO, None, None) {
-            self.insert(key, Entry::error(stamp, life, error.clone()));
+            self.insert(key, Entry::error(stamp, life, failure.clone()));
         }
     }
 

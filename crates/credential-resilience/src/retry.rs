@@ -61,7 +61,8 @@ impl RetryConfig {
 ///   [idempotency token](nebula_credential_core::IdempotencyToken), whose second answer tells what the first did. Of any
 ///   other change it is never asked again.
 ///
-/// No wait goes past the deadline of the request: then the error stands. Nor is there any outside of a tokio runtime; inside
+/// No wait goes past the deadline of the request: then the error stands, and the
+/// [report](nebula_credential_core::Report::cut_short) of the request tells. Nor is there any outside of a tokio runtime; inside
 /// one, time must be enabled.
 #[derive(Clone)]
 pub struct RetryLayer(RetryPolicy);
@@ -125,8 +126,13 @@ impl RetryPolicy {
             return None;
         }
         let wait = jitter(self.config.ceiling(self.attempt)).saturating_add(asked.unwrap_or_default());
-        let in_time = time_left(&request.ctx).is_none_or(|left| wait < left);
-        in_time.then_some(wait)
+        if time_left(&request.ctx).is_some_and(|left| left <= wait) {
+            if let Some(report) = &request.ctx.report {
+                report.cut_short_of(wait);
+            }
+            return None;
+        }
+        Some(wait)
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use nebula_credential_cache::CacheLayer;
 use nebula_credential_core::{
-    BoxFuture, CredentialError, ErrorKind, Plaintext, Request, Response, Selector, Source,
+    BoxFuture, CredentialError, ErrorKind, Op, Plaintext, Request, Response, Selector, Source,
 };
 use nebula_credential_testkit::Fault;
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -169,8 +170,97 @@ async fn one_callers_lack_of_time_is_no_answer_for_those_who_wait_with_it() {
     };
     // By the clock of its request, the one in a hurry has a moment left: timers go by another clock.
     let mut hurried = world.ctx();
-    hurried.deadline = Some(hurried.now() + chrono::TimeDelta::seconds(60));
+    hurried.deadline = Some(hurried.now() + TimeDelta::seconds(60));
     let (hurried, patient) = tokio::join!(ask(hurried), ask(world.ctx()));
     assert_eq!(hurried.unwrap_err().kind(), ErrorKind::DeadlineExceeded);
     patient.unwrap();
+}
+
+/// Asks again after a second what could not be reached, as a layer of retries below does, if the caller has a second.
+#[derive(Clone)]
+struct OnceMore(Bare);
+
+impl Service<Request<Plaintext>> for OnceMore {
+    type Response = Response<Plaintext>;
+    type Error = CredentialError;
+    type Future = BoxFuture<'static, Answer<Response<Plaintext>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Answer<()>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, Request { ctx, op }: Request<Plaintext>) -> Self::Future {
+        let Op::Get(read) = op else {
+            return self.0.call(Request { ctx, op });
+        };
+        let (mut inner, wait) = (self.0.clone(), seconds(1));
+        Box::pin(async move {
+            // Nobody is answered before all have asked.
+            tokio::task::yield_now().await;
+            let mut attempt = || {
+                inner.call(Request {
+                    ctx: ctx.clone(),
+                    op: Op::Get(read.clone()),
+                })
+            };
+            let answer = attempt().await;
+            if !matches!(answer, Err(CredentialError::Unavailable { .. })) {
+                return answer;
+            }
+            let left = ctx.deadline.map(|deadline| deadline - ctx.now());
+            if left.is_some_and(|left| left.to_std().unwrap() <= wait) {
+                ctx.report.as_ref().unwrap().cut_short_of(wait);
+                return answer;
+            }
+            tokio::time::sleep(wait).await;
+            attempt().await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_for_want_of_time_is_for_those_who_have_no_more() {
+    let world = World::new();
+    world.put("db", 1, "hunter2").await.unwrap();
+    let service = world.layer.layer(OnceMore(Bare(world.store.handle())));
+    let ask = |ctx| {
+        let op = get("db", Selector::Latest);
+        service.clone().oneshot(Request { ctx, op })
+    };
+    let within = |millis| {
+        let mut ctx = world.ctx();
+        ctx.deadline = Some(ctx.now() + TimeDelta::milliseconds(millis));
+        ctx
+    };
+    world.store.once("get", down());
+    let (first, hurried, patient, other) = tokio::join!(
+        ask(within(500)),
+        ask(within(900)),
+        ask(within(1100)),
+        ask(world.ctx()),
+    );
+    for hurried in [first, hurried] {
+        assert_eq!(
+            hurried.unwrap_err(),
+            CredentialError::unavailable("the store is down; start it")
+        );
+    }
+    patient.unwrap();
+    other.unwrap();
+    // One for those in a hurry, and one for those who are not.
+    assert_eq!(world.store.count("get"), 2);
+
+    // Nor is it, for a while, for those who come later.
+    world.clock.advance(seconds(400));
+    world.store.once("get", down());
+    for _ in 0..3 {
+        assert_eq!(
+            ask(within(800)).await.unwrap_err(),
+            CredentialError::unavailable("the store is down; start it")
+        );
+    }
+    assert_eq!(world.store.count("get"), 3);
+    ask(within(1200)).await.unwrap();
+    ask(within(100)).await.unwrap();
+    assert_eq!(world.store.count("get"), 4);
 }
