@@ -49,12 +49,12 @@ impl Gate {
         }
         op.tags = match &live {
             None => {
-                let mut tags = record::keep_reserved(op.tags.unwrap_or_default(), None)?;
+                let mut tags = op.tags.unwrap_or_default().keep_reserved(None)?;
                 tags.insert(record::OWNER_TAG, &self.ctx.principal.to_string())?;
                 Some(tags)
             }
             Some(head) => match op.tags {
-                Some(tags) => Some(record::keep_reserved(tags, Some(&head.tags))?),
+                Some(tags) => Some(tags.keep_reserved(Some(&head.tags))?),
                 // One that is deleted meanwhile must not be stored anew without an owner.
                 None if !matches!(op.precondition, Precondition::IfVersion(_)) => Some(head.tags.clone()),
                 None => None,
@@ -83,7 +83,7 @@ impl Gate {
             if !self.after_retagging(&head, &tags, wanted)?.is_allowed() {
                 return Err(self.refusal(wanted, &op.id));
             }
-            op.tags = Some(record::keep_reserved(tags, Some(&head.tags))?);
+            op.tags = Some(tags.keep_reserved(Some(&head.tags))?);
         }
         let op = Op::Update(op);
         inner.ask(Request { ctx: self.ctx, op }).await
@@ -98,7 +98,7 @@ impl Gate {
         wanted: Option<Permission>,
     ) -> Result<Verdict, CredentialError> {
         let mut after = head.clone();
-        after.tags = record::keep_reserved(tags.clone(), Some(&head.tags))?;
+        after.tags = tags.clone().keep_reserved(Some(&head.tags))?;
         Ok(self.verdict(&head.id, wanted, Known::Head(&after)))
     }
 

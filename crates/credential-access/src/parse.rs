@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use nebula_credential_core::{CredentialName, TenantId, limits};
+use nebula_credential_core::{CredentialName, Tags, TenantId, limits};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -14,7 +14,6 @@ use crate::pattern::Pattern;
 use crate::permissions::Permissions;
 use crate::policy::{DEFAULT_DENY, POLICY_BYTES_MAX, RULES_MAX};
 use crate::principal::Who;
-use crate::record;
 use crate::rule::{Effect, Rule};
 use crate::syntax::{Parsed, Text, Value};
 
@@ -350,7 +349,7 @@ impl<'t> Reader<'t> {
         let mut tags = Vec::new();
         for (key, value) in self.text.table(value, "tags", "tags = { team = \"payments\" }")? {
             let (name, at) = (key.get_ref(), key.span());
-            if record::is_reserved(name) {
+            if Tags::is_reserved(name) {
                 let message =
                     "this tag is set by access control; write principals = [\"owner\"] or [\"granted\"]";
                 return Err(self.text.error(at, message));

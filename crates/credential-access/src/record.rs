@@ -11,7 +11,7 @@ use crate::permissions::Permissions;
 use crate::principal;
 
 /// What the keys of tags begin with that only access control sets.
-pub const RESERVED_PREFIX: &str = "nebula.access/";
+pub const RESERVED_PREFIX: &str = Tags::RESERVED_PREFIX;
 
 /// The tag that names the owner of a credential.
 pub const OWNER_TAG: &str = "nebula.access/owner";
@@ -21,10 +21,6 @@ pub(crate) const GRANT_PREFIX: &str = "nebula.access/grant-";
 
 /// Most grants on one credential: half of the [tags](nebula_credential_core::limits::TAGS) it may have.
 pub const GRANTS_MAX: usize = 32;
-
-pub(crate) fn is_reserved(key: &str) -> bool {
-    key.starts_with(RESERVED_PREFIX)
-}
 
 /// Who owns the credential these tags are of, if anyone does: a credential that was stored without access control has
 /// no owner.
@@ -229,25 +225,6 @@ fn grant_key(number: usize) -> String {
     format!("{GRANT_PREFIX}{number}")
 }
 
-/// `given` with the reserved tags of `current`: those that are left out stay, and none may differ.
-pub(crate) fn keep_reserved(given: Tags, current: Option<&Tags>) -> Result<Tags, CredentialError> {
-    let foreign = given
-        .iter()
-        .any(|(key, value)| is_reserved(key) && current.and_then(|tags| tags.get(key)) != Some(value));
-    if foreign {
-        return Err(CredentialError::access_denied(
-            "tags that begin with `nebula.access/` are set by access control alone; leave them out, or share the \
-             credential",
-        ));
-    }
-    let mut tags = given;
-    let reserved = current.into_iter().flat_map(Tags::iter);
-    for (key, value) in reserved.filter(|(key, _)| is_reserved(key)) {
-        tags.insert(key, value)?;
-    }
-    Ok(tags)
-}
-
 /// Checks a change of grants from `current` to `wanted` by `by`, who is permitted `has` at `now`.
 pub(crate) fn check_sharing(
     current: &Tags,
@@ -257,7 +234,7 @@ pub(crate) fn check_sharing(
     now: DateTime<Utc>,
 ) -> Result<(), CredentialError> {
     let beside = |tags: &Tags| -> Vec<(String, String)> {
-        let pairs = tags.iter().filter(|(key, _)| !is_reserved(key));
+        let pairs = tags.iter().filter(|(key, _)| !Tags::is_reserved(key));
         pairs
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect()
@@ -269,11 +246,11 @@ pub(crate) fn check_sharing(
     }
     let gone = current
         .iter()
-        .filter(|(key, _)| is_reserved(key) && wanted.get(key).is_none());
+        .filter(|(key, _)| Tags::is_reserved(key) && wanted.get(key).is_none());
     let mut ended = gone.map(|(key, value)| (key, value, None));
     let given = wanted
         .iter()
-        .filter(|(key, value)| is_reserved(key) && current.get(key) != Some(value));
+        .filter(|(key, value)| Tags::is_reserved(key) && current.get(key) != Some(value));
     let mut begun = given.map(|(key, value)| (key, current.get(key).unwrap_or_default(), Some(value)));
     let administers = has.contains(Permission::Admin);
     let owns = is_owner(current, by);

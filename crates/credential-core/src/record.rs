@@ -127,8 +127,47 @@ impl Tags {
     }
 
     /// Whether every tag of `wanted` is here, with its value.
-    pub fn contains_all(&self, wanted: &Self) -> bool {
+    pub(crate) fn contains_all(&self, wanted: &Self) -> bool {
         wanted.iter().all(|(key, value)| self.get(key) == Some(value))
+    }
+
+    /// What the keys of reserved tags begin with: those of access control, which name the owner of a credential and what is
+    /// shared of it.
+    pub const RESERVED_PREFIX: &str = "nebula.access/";
+
+    /// Whether the tag of `key` is reserved.
+    pub fn is_reserved(key: &str) -> bool {
+        key.starts_with(Self::RESERVED_PREFIX)
+    }
+
+    /// These tags in the place of `current`, whose reserved ones stay: they need not be named, and none may differ.
+    ///
+    /// # Errors
+    /// [`CredentialError::AccessDenied`] for a reserved tag that is not in `current`; [`CredentialError::LimitExceeded`] if there
+    /// is no room for both.
+    pub fn keep_reserved(mut self, current: Option<&Self>) -> Result<Self, CredentialError> {
+        let given = |key: &str| current.and_then(|tags| tags.get(key));
+        if self
+            .iter()
+            .any(|(key, value)| Self::is_reserved(key) && given(key) != Some(value))
+        {
+            return Err(CredentialError::access_denied(
+                "tags that begin with `nebula.access/` are set by access control alone; leave them out, or share the \
+                 credential",
+            ));
+        }
+        let reserved = current.into_iter().flat_map(Self::iter);
+        for (key, value) in reserved.filter(|(key, _)| Self::is_reserved(key)) {
+            self.insert(key, value)?;
+        }
+        Ok(self)
+    }
+
+    /// These tags but the reserved ones.
+    #[must_use]
+    pub fn without_reserved(mut self) -> Self {
+        self.0.retain(|key, _| !Self::is_reserved(key));
+        self
     }
 
     fn bytes(&self) -> usize {

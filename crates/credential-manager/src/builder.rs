@@ -278,6 +278,14 @@ impl Inner {
         self.opened.get()
     }
 
+    /// Whether a layer looks after the reserved tags.
+    pub(crate) fn is_governed(&self) -> bool {
+        #[cfg(feature = "access")]
+        return self.access().is_some();
+        #[cfg(not(feature = "access"))]
+        false
+    }
+
     #[cfg(feature = "access")]
     pub(crate) fn access(&self) -> Option<&AccessLayer> {
         self.source.layers.access.as_ref()

@@ -56,6 +56,8 @@ impl CredentialManager {
     /// Stores a credential of a bundle under `name` as a new version, with the tags, the expiry and the schema version
     /// it had. The value is taken as it was stored, also one of a type that this program does not know.
     ///
+    /// Its owner and what is shared of it do not come along: whoever imports it under a policy owns it.
+    ///
     /// What was in use is [`Active`](Phase::Active) here: a rotation or refresh that had begun is a matter of the store
     /// it began in. What was not in use stays so: what was revoked is revoked here too.
     ///
@@ -67,7 +69,7 @@ impl CredentialManager {
             phase => phase,
         };
         Store::new(self, self.value_bundled(name.as_ref(), credential), false)
-            .tags(credential.tags.clone())
+            .tags(credential.tags.clone().without_reserved())
             .phase(phase)
     }
 

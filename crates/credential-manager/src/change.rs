@@ -118,16 +118,25 @@ impl CredentialManager {
 
     /// Files a credential under `tags` instead of those it has. Tags lie in the clear: needs no key.
     ///
+    /// The [reserved](Tags::is_reserved) ones stay as they are, under a policy and without one: the owner of a credential is
+    /// not changed, and what is shared of it is changed by `share` alone.
+    ///
     /// # Errors
-    /// [`NotFound`](CredentialError::NotFound), [`KeyNotFound`](CredentialError::KeyNotFound) if the key ring of the store
-    /// is missing, and those of the store.
+    /// [`NotFound`](CredentialError::NotFound), [`AccessDenied`](CredentialError::AccessDenied) for a reserved tag that differs,
+    /// [`KeyNotFound`](CredentialError::KeyNotFound) if the key ring of the store is missing, and those of the store.
     pub async fn set_tags(
         &self,
         name: impl AsRef<str>,
         tags: Tags,
     ) -> Result<CredentialMetadata, CredentialError> {
+        let id = self.id(name.as_ref())?;
+        let tags = if self.inner.is_governed() {
+            tags
+        } else {
+            tags.keep_reserved(Some(&self.head(id.clone()).await?.tags))?
+        };
         let update = Update {
-            id: self.id(name.as_ref())?,
+            id,
             tags: Some(tags),
             phase: None,
             precondition: Precondition::None,
@@ -213,6 +222,20 @@ impl CredentialManager {
         .map(drop)
     }
 
+    /// The tags of a credential that is stored over `live`; `None` for those it has.
+    fn tags_for(
+        &self,
+        given: Option<&Tags>,
+        live: Option<&RecordHead>,
+    ) -> Result<Option<Tags>, CredentialError> {
+        match given.cloned() {
+            Some(tags) if !self.inner.is_governed() => {
+                tags.keep_reserved(live.map(|head| &head.tags)).map(Some)
+            }
+            tags => Ok(tags),
+        }
+    }
+
     fn value<C: Credential>(&self, name: &str, credential: &C) -> Result<Value, CredentialError> {
         let id = self.id(name)?;
         credential.validate()?;
@@ -296,7 +319,7 @@ impl CredentialManager {
                     expires_at: value.expires_at,
                 },
                 phase: write.phase.unwrap_or(Phase::Active),
-                tags: write.tags.clone(),
+                tags: self.tags_for(write.tags.as_ref(), live)?,
                 payload,
                 precondition,
                 token,

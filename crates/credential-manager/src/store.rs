@@ -76,7 +76,8 @@ impl<'a> Store<'a> {
         self
     }
 
-    /// Files it under these tags instead of those it has. Tags lie in the clear.
+    /// Files it under these tags instead of those it has, but for the [reserved](Tags::is_reserved) ones, which stay. Tags lie
+    /// in the clear.
     pub fn tags(mut self, tags: Tags) -> Self {
         self.write.tags = Some(tags);
         self

@@ -6,9 +6,16 @@
     feature = "cache",
     feature = "resilience"
 ))]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod keys;
+mod looks;
 mod order;
 mod place;
+mod tags;
 mod whose;

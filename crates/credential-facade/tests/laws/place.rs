@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nebula_credential::access::{AccessLayer, AccessPolicy, Policies};
-use nebula_credential::audit::{Entry, entries};
+use nebula_credential::audit::Entry;
 use nebula_credential::prelude::*;
 use nebula_credential::{Builder, CredentialName, Principal, StoreHandle};
 use nebula_credential_testkit::FaultStore;
@@ -106,24 +106,27 @@ impl Place {
 
     /// The records of operations on credentials.
     pub(crate) fn records(&self) -> Vec<Entry> {
-        self.all()
+        self.entries()
             .into_iter()
             .filter(|entry| entry.name.is_some())
             .collect()
     }
 
     pub(crate) fn last(&self) -> Entry {
-        self.all().pop().unwrap()
+        self.entries().pop().unwrap()
     }
 
-    fn all(&self) -> Vec<Entry> {
-        entries(self.log()).unwrap().map(Result::unwrap).collect()
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        nebula_credential::audit::entries(self.log())
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     }
 
     /// The records of work on the keys: operation, stage, outcome.
     pub(crate) fn key_work(&self) -> Vec<(String, String, Option<String>)> {
         let work = self
-            .all()
+            .entries()
             .into_iter()
             .filter(|entry| entry.event == "key_rotated");
         work.map(|entry| (entry.operation.unwrap(), entry.stage, entry.outcome))
