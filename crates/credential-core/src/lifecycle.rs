@@ -105,7 +105,7 @@ impl fmt::Display for CredentialState {
 
 /// Every lawful move from one phase to another.
 ///
-/// The runtime check, the type-state crate and the diagram in the documentation are all made from this table.
+/// [`Phase::can_become`] looks here, and so does whatever else says or draws which moves there are.
 /// Invariants, held by tests: every phase but `Revoked` reaches `Revoked`; nothing leaves `Revoked`; every phase is
 /// reached from `Uninitialized`.
 pub const TRANSITIONS: &[(Phase, Phase)] = {

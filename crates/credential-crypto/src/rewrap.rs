@@ -306,7 +306,7 @@ impl EpochUse {
     }
 
     /// When the scan began.
-    pub fn started_at(&self) -> DateTime<Utc> {
+    pub(crate) fn started_at(&self) -> DateTime<Utc> {
         self.started_at
     }
 }

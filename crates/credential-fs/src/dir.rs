@@ -1,7 +1,6 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nebula_credential_core::CredentialError;
@@ -69,25 +68,20 @@ impl PrivateDir {
     /// [`check_file`](Self::check_file); [`LimitExceeded`](CredentialError::LimitExceeded) when it
     /// has more than `max` bytes, before any is read; [`Storage`](CredentialError::Storage).
     pub fn read(&self, name: &str, max: usize) -> Result<Option<Zeroizing<Vec<u8>>>, CredentialError> {
-        let Some((fd, info)) = self.opened(name, OFlags::RDONLY)? else {
+        name::validate(name)?;
+        let path = self.child(name);
+        let Some(fd) = walk::open_file(&self.place.fd, OsStr::new(name), &path, OFlags::RDONLY)? else {
             return Ok(None);
         };
-        file::read_all(File::from(fd), info.len, max, &self.child(name)).map(Some)
-    }
-
-    /// A file open for reading and writing; `None` if there is no such file.
-    ///
-    /// Closing it drops every POSIX lock of this process on that file. For a database that is in
-    /// use elsewhere in the process, ask [`check_file`](Self::check_file) instead.
-    ///
-    /// # Errors
-    ///
-    /// As for [`read`](Self::read), without the limit.
-    pub fn open_file(&self, name: &str) -> Result<Option<File>, CredentialError> {
-        Ok(self.opened(name, OFlags::RDWR)?.map(|(fd, _)| File::from(fd)))
+        let stat = fstat(&fd).map_err(failed("examine", &path))?;
+        let info = check::file(&stat, &path, Rule::Ours)?;
+        file::read_all(File::from(fd), info.len, max, &path).map(Some)
     }
 
     /// Looks at a file without opening it; `None` if there is none.
+    ///
+    /// For a database that is in use in this process: to close another descriptor of its file would drop every POSIX
+    /// lock that the process has on it.
     ///
     /// # Errors
     ///
@@ -115,18 +109,6 @@ impl PrivateDir {
 
     pub(crate) fn child(&self, name: &str) -> PathBuf {
         self.place.path.join(name)
-    }
-
-    /// Opens a file and checks what was opened.
-    fn opened(&self, name: &str, access: OFlags) -> Result<Option<(OwnedFd, FileInfo)>, CredentialError> {
-        name::validate(name)?;
-        let path = self.child(name);
-        let Some(fd) = walk::open_file(&self.place.fd, OsStr::new(name), &path, access)? else {
-            return Ok(None);
-        };
-        let stat = fstat(&fd).map_err(failed("examine", &path))?;
-        let info = check::file(&stat, &path, Rule::Ours)?;
-        Ok(Some((fd, info)))
     }
 }
 
