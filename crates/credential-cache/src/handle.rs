@@ -14,7 +14,11 @@ use tokio::sync::watch;
 /// Reading takes no lock and waits for nobody. Whoever rotates, refreshes or revokes the credential tells the
 /// [`HandleUpdater`]; a replaced value is dropped, and wiped by its type, when its last reader has let go of it. A value
 /// that [expires](HandleUpdater::expires_at) is not handed out from that moment on, whether or not somebody says so.
-pub struct CredentialHandle<C>(Arc<Live<C>>);
+pub struct CredentialHandle<C> {
+    live: Arc<Live<C>>,
+    /// Held by handles alone, so that whoever keeps the value current hears when the last one is dropped.
+    held: watch::Receiver<()>,
+}
 
 struct Live<C> {
     id: CredentialRef,
@@ -72,12 +76,14 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
             why: ArcSwapOption::empty(),
             latest,
         });
+        let (handles, held) = watch::channel(());
         let updater = HandleUpdater {
             live: Arc::clone(&live),
             sender,
+            handles,
             is_over: false,
         };
-        (Self(live), updater)
+        (Self { live, held }, updater)
     }
 
     /// The value as it is now. It stays as it is while the answer is held; do not hold it for long.
@@ -87,8 +93,8 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
     /// for a revoked credential, or what the updater said as it [ended](HandleUpdater::ended) the handle or
     /// [took it back](HandleUpdater::suspended) for now.
     pub fn load(&self) -> Result<Snapshot<C>, CredentialError> {
-        let current = self.0.current.load_full().ok_or_else(|| self.0.why())?;
-        current.check(&self.0.id)?;
+        let current = self.live.current.load_full().ok_or_else(|| self.live.why())?;
+        current.check(&self.live.id)?;
         Ok(Snapshot(current))
     }
 
@@ -97,9 +103,9 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
     /// # Errors
     /// As for [`load`](Self::load); `read` is not called then.
     pub fn with<R>(&self, read: impl FnOnce(&C) -> R) -> Result<R, CredentialError> {
-        let current = self.0.current.load();
-        let current = current.as_deref().ok_or_else(|| self.0.why())?;
-        current.check(&self.0.id)?;
+        let current = self.live.current.load();
+        let current = current.as_deref().ok_or_else(|| self.live.why())?;
+        current.check(&self.live.id)?;
         Ok(read(&current.value))
     }
 
@@ -108,23 +114,23 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
     /// # Errors
     /// As for [`load`](Self::load).
     pub fn version(&self) -> Result<Version, CredentialError> {
-        let current = self.0.current.load();
-        let current = current.as_deref().ok_or_else(|| self.0.why())?;
-        current.check(&self.0.id)?;
+        let current = self.live.current.load();
+        let current = current.as_deref().ok_or_else(|| self.live.why())?;
+        current.check(&self.live.id)?;
         Ok(current.version)
     }
 
     /// The address of the credential.
     pub fn id(&self) -> &CredentialRef {
-        &self.0.id
+        &self.live.id
     }
 
     /// The changes from now on. A subscriber that must not miss one subscribes first, then loads.
     pub fn changes(&self) -> Changes {
-        let mut latest = self.0.latest.clone();
+        let mut latest = self.live.latest.clone();
         let seen = latest.borrow_and_update().number;
         Changes {
-            id: self.0.id.clone(),
+            id: self.live.id.clone(),
             latest,
             seen,
             rebuilt: seen,
@@ -133,13 +139,16 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
 
     /// Whether there is still someone who keeps the value current.
     pub fn is_driven(&self) -> bool {
-        self.0.latest.has_changed().is_ok()
+        self.live.latest.has_changed().is_ok()
     }
 }
 
 impl<C> Clone for CredentialHandle<C> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self {
+            live: Arc::clone(&self.live),
+            held: self.held.clone(),
+        }
     }
 }
 
@@ -155,9 +164,9 @@ impl<C> Live<C> {
 
 impl<C> fmt::Debug for CredentialHandle<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = self.0.current.load().as_ref().map(|current| current.version);
+        let version = self.live.current.load().as_ref().map(|current| current.version);
         f.debug_struct("CredentialHandle")
-            .field("id", &self.0.id)
+            .field("id", &self.live.id)
             .field("version", &version)
             .finish_non_exhaustive()
     }
@@ -200,6 +209,7 @@ impl<C> fmt::Debug for Snapshot<C> {
 pub struct HandleUpdater<C> {
     live: Arc<Live<C>>,
     sender: watch::Sender<Latest>,
+    handles: watch::Sender<()>,
     is_over: bool,
 }
 
@@ -272,12 +282,22 @@ impl<C: Send + Sync + 'static> HandleUpdater<C> {
 
     /// Whether there is still a handle; without one there is nothing to keep current.
     pub fn is_watched(&self) -> bool {
-        Arc::strong_count(&self.live) > 1
+        !self.handles.is_closed()
+    }
+
+    /// Waits until there is no handle left. It holds on to nothing of this, and may be waited for beside what keeps the value
+    /// current, however long that takes.
+    pub fn unwatched(&self) -> impl Future<Output = ()> + Send + 'static + use<C> {
+        let handles = self.handles.clone();
+        async move { handles.closed().await }
     }
 
     /// Another handle on the credential.
     pub fn handle(&self) -> CredentialHandle<C> {
-        CredentialHandle(Arc::clone(&self.live))
+        CredentialHandle {
+            live: Arc::clone(&self.live),
+            held: self.handles.subscribe(),
+        }
     }
 
     fn replace(&mut self, kind: ChangeKind, version: Version, value: C) -> Result<(), CredentialError> {

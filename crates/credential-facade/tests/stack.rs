@@ -10,7 +10,7 @@ use nebula_credential::cache::ChangeKind;
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::{BreakerConfig, FallbackStore, Resilience, RetryConfig};
 use nebula_credential::{Builder, Labels, MetricsEmitter, NoMetrics, StoreHandle, SystemClock};
-use nebula_credential_testkit::{Fault, FaultStore};
+use nebula_credential_testkit::{Fault, FaultStore, Gate};
 use tempfile::TempDir;
 
 #[derive(Credential)]
@@ -186,6 +186,47 @@ async fn a_handle_hears_of_a_change_whose_outcome_is_not_known() {
     );
     let change = tokio::time::timeout(Duration::from_secs(5), changes.next()).await;
     assert_eq!(change.unwrap().unwrap().kind, ChangeKind::Rotated);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_ends_with_the_last_clone_of_its_handle() {
+    let place = Place::new();
+    let silent = FallbackStore::new("only", place.faults.handle());
+    let silent = place
+        .builder(StoreHandle::new(silent))
+        .key_ring_dir(place.directory.path().join("secrets"));
+    for manager in [place.ours().build(), silent.build()] {
+        manager.store("n", note("0")).await.unwrap();
+        let handle: CredentialHandle<Note> = manager.handle("n").await.unwrap();
+        let mut changes = handle.changes();
+        let clone = handle.clone();
+        // While the task waits for a time to look, of which none comes.
+        tokio::task::yield_now().await;
+        let since = tokio::time::Instant::now();
+        drop(handle);
+        tokio::task::yield_now().await;
+        assert!(clone.is_driven());
+        drop(clone);
+        assert!(changes.next().await.is_none());
+        assert_eq!(since.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_ends_with_its_handle_while_the_store_does_not_answer() {
+    let place = Place::new();
+    let manager = place.ours().build();
+    manager.store("n", note("0")).await.unwrap();
+    let handle: CredentialHandle<Note> = manager.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    let gate = Gate::new();
+    place.faults.always("head", Fault::HoldAfter(gate.clone()));
+    place.theirs().build().store("n", note("1")).await.unwrap();
+    gate.arrival().await;
+    let since = tokio::time::Instant::now();
+    drop(handle);
+    assert!(changes.next().await.is_none());
+    assert_eq!(since.elapsed(), Duration::ZERO);
 }
 
 #[test]

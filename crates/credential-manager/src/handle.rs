@@ -1,6 +1,9 @@
 //! Live handles, and what keeps them current.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use nebula_credential_cache::{CacheStats, CredentialHandle, HandleUpdater};
@@ -26,7 +29,8 @@ impl CredentialManager {
     /// one in a store that does not tell of changes within 30 s. Each new value is read like any other, with this manager's
     /// principal: what a policy denies later is not followed. The handle ends when the credential is revoked or deleted.
     ///
-    /// Must be called in a tokio runtime, where a task keeps the handle current until the last clone of it is dropped.
+    /// Must be called in a tokio runtime, where a task keeps the handle current. It ends with the last clone of the handle,
+    /// whatever it was waiting for.
     ///
     /// # Errors
     /// Those of [`get`](Self::get); [`CredentialError::Unsupported`] outside a tokio runtime.
@@ -53,7 +57,9 @@ impl CredentialManager {
         news.look();
         let (version, value) = self.read_version::<C>(name.as_str(), Selector::Latest).await?;
         let (handle, updater) = CredentialHandle::new(id, version, value);
-        runtime.spawn(drive(self.clone(), name, updater, news));
+        let unwatched = updater.unwatched();
+        let current = keep_current(self.clone(), name, updater, news);
+        runtime.spawn(until(unwatched, current));
         Ok(handle)
     }
 
@@ -107,13 +113,23 @@ impl News {
     }
 }
 
-async fn drive<C: Credential>(
+/// Does `work` until it ends, or `end` comes: it is dropped then, with all it holds.
+async fn until(end: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    let (mut end, mut work) = (pin!(end), pin!(work));
+    poll_fn(|cx| match end.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => work.as_mut().poll(cx),
+    })
+    .await;
+}
+
+async fn keep_current<C: Credential>(
     manager: CredentialManager,
     name: CredentialName,
     mut updater: HandleUpdater<C>,
     mut news: News,
 ) {
-    while updater.is_watched() {
+    loop {
         news.wait().await;
         if !news.look() {
             continue;
