@@ -35,7 +35,8 @@ pub enum Reload {
     Unchanged,
     /// Another policy, which holds now.
     Applied,
-    /// Something that is no policy; the one before holds on. Told once for each such change.
+    /// Something that is no policy; the one before holds on. Told once for each such change, here, in the trace and in the
+    /// metrics, and as long as it lasts by [`Policies::refused`].
     Refused(CredentialError),
 }
 
@@ -110,10 +111,23 @@ impl PolicyFile {
         self.seen = seen;
         let (outcome, reload) = match parsed {
             Ok(policy) => {
+                tracing::info!(
+                    path = %self.path.display(),
+                    rules = policy.rules.len(),
+                    "the access policy changed, and holds from now on"
+                );
                 self.policies.replace(policy);
                 ("applied", Reload::Applied)
             }
-            Err(flaw) => ("refused", Reload::Refused(flaw)),
+            Err(flaw) => {
+                tracing::warn!(
+                    path = %self.path.display(),
+                    %flaw,
+                    "the access policy changed to something that is none; the one before holds on"
+                );
+                self.policies.refuse(flaw.clone());
+                ("refused", Reload::Refused(flaw))
+            }
         };
         self.metrics.increment(
             "nebula_credential_access_reloads_total",

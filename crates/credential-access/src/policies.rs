@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
-use nebula_credential_core::PolicyEpoch;
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use nebula_credential_core::{CredentialError, PolicyEpoch};
 
 use crate::policy::AccessPolicy;
 
@@ -12,6 +12,8 @@ use crate::policy::AccessPolicy;
 #[derive(Clone)]
 pub struct Policies {
     current: Arc<ArcSwap<AccessPolicy>>,
+    /// Of what was to take its place.
+    flaw: Arc<ArcSwapOption<CredentialError>>,
     epoch: PolicyEpoch,
 }
 
@@ -25,6 +27,7 @@ impl Policies {
     pub fn with_epoch(policy: AccessPolicy, epoch: PolicyEpoch) -> Self {
         Self {
             current: Arc::new(ArcSwap::from_pointee(policy)),
+            flaw: Arc::default(),
             epoch,
         }
     }
@@ -42,8 +45,19 @@ impl Policies {
     /// [epoch](Self::epoch) serve nothing they kept before.
     pub fn replace(&self, policy: AccessPolicy) {
         self.current.store(Arc::new(policy));
+        self.flaw.store(None);
         // Afterwards, so that nothing that was decided by the old policy is kept under the new epoch.
         self.epoch.advance();
+    }
+
+    /// What is wrong with what was to take its place last, if anything is: this one holds on, and whoever changed the
+    /// [file](crate::PolicyFile) may not know. Gone with the next change that is put into force.
+    pub fn refused(&self) -> Option<CredentialError> {
+        self.flaw.load_full().map(|flaw| (*flaw).clone())
+    }
+
+    pub(crate) fn refuse(&self, flaw: CredentialError) {
+        self.flaw.store(Some(Arc::new(flaw)));
     }
 
     /// The epoch that each change advances; a cache below takes a clone of it.

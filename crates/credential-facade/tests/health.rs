@@ -193,6 +193,28 @@ async fn a_log_that_cannot_be_written_is_as_bad_as_its_policy_says() {
     }
 }
 
+#[cfg(feature = "access")]
+#[tokio::test]
+async fn a_policy_that_is_not_the_one_in_its_file_degrades() {
+    use nebula_credential::access::{AccessLayer, PolicyFile, Reload};
+
+    let place = Place::new();
+    let path = place.directory.path().join("policy.toml");
+    std::fs::write(&path, "version = 1").unwrap();
+    let mut file = PolicyFile::open(&path).unwrap();
+    let manager = place.builder().access(AccessLayer::new(file.policies())).build();
+    for (text, status, up) in [
+        ("version = 1", HealthStatus::Healthy, 1.0),
+        ("version = 0", HealthStatus::Degraded, 0.0),
+        ("version = 1", HealthStatus::Healthy, 1.0),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(matches!(file.reload(), Reload::Refused(_)), up == 0.0);
+        assert_eq!(manager.health().await.status, status);
+        assert_eq!(place.gauges.of("up policy"), Some(up));
+    }
+}
+
 #[tokio::test]
 async fn an_open_breaker_degrades() {
     let place = Place::new();

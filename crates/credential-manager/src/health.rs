@@ -66,6 +66,10 @@ pub struct HealthReport {
     /// Whether the audit log can be written, if there is one: each check leaves a record in it.
     #[cfg(feature = "audit")]
     pub audit: Option<Result<(), CredentialError>>,
+    /// Whether the access policy that holds is the one in its file, if there is a policy: otherwise what is wrong with the
+    /// file. Only a file that is watched or reloaded tells.
+    #[cfg(feature = "access")]
+    pub policy: Option<Result<(), CredentialError>>,
     /// What the circuit breaker does, if there is one.
     #[cfg(feature = "resilience")]
     pub breaker: Option<BreakerState>,
@@ -99,8 +103,8 @@ impl CredentialManager {
     /// to the metrics of the manager, if it has any. For a health endpoint, or a task that runs every 15 seconds to a minute.
     ///
     /// Unhealthy is a store that does not answer, a key ring that does not open or fails its self-test, or an audit log that
-    /// cannot be written and fails closed. Degraded is a breaker that is not closed, a key that is due for rotation, or an
-    /// audit log that loses records by policy.
+    /// cannot be written and fails closed. Degraded is a breaker that is not closed, a key that is due for rotation, an audit
+    /// log that loses records by policy, or an access policy that is not the one in its file.
     ///
     /// What expires is read as heads of the whole tenant, whatever the scope, straight from the store: nothing of it leaves
     /// but a time and a number. The store is asked page by page, only for what expires before what was found so far.
@@ -220,6 +224,11 @@ impl CredentialManager {
             keys,
             #[cfg(feature = "audit")]
             audit: self.inner.audit_log().map(probe),
+            #[cfg(feature = "access")]
+            policy: self.inner.access().map(|access| {
+                let refused = access.policies().refused();
+                refused.map_or(Ok(()), Err)
+            }),
             #[cfg(feature = "resilience")]
             breaker: self.inner.breaker_state(),
             #[cfg(feature = "cache")]
@@ -243,6 +252,11 @@ impl CredentialManager {
         let status = status.max(match (&report.audit, self.inner.audit_log()) {
             (Some(Err(_)), Some(log)) if log.on_failure() == OnFailure::FailClosed => HealthStatus::Unhealthy,
             (Some(Err(_)), _) => HealthStatus::Degraded,
+            _ => HealthStatus::Healthy,
+        });
+        #[cfg(feature = "access")]
+        let status = status.max(match &report.policy {
+            Some(Err(_)) => HealthStatus::Degraded,
             _ => HealthStatus::Healthy,
         });
         #[cfg(feature = "resilience")]
@@ -297,6 +311,10 @@ impl HealthReport {
         #[cfg(feature = "audit")]
         if let Some(audit) = &self.audit {
             up("audit", audit.is_ok());
+        }
+        #[cfg(feature = "access")]
+        if let Some(policy) = &self.policy {
+            up("policy", policy.is_ok());
         }
         if let Ok(took) = &self.store {
             metrics.gauge(names::STORE_ANSWER, &[], took.as_secs_f64());

@@ -10,7 +10,7 @@ pub const VALUES: &str = "nebula_credential_values_served_total";
 pub const DENIED: &str = "nebula_credential_denied_total";
 /// Counter of records that were damaged or out of place: `operation`. One is reason enough to wake someone.
 pub const TAMPERED: &str = "nebula_credential_tamper_detections_total";
-/// Gauge, 1 or 0: `component`, which is `store`, `keys`, `audit`, or `all` for whether values can be read.
+/// Gauge, 1 or 0: `component`, which is `store`, `keys`, `audit`, `policy`, or `all` for whether values can be read.
 pub const UP: &str = "nebula_credential_up";
 /// Gauge of how long the store took to answer a health check, in seconds.
 pub const STORE_ANSWER: &str = "nebula_credential_store_answer_seconds";

@@ -17,5 +17,6 @@ mod keys;
 mod looks;
 mod order;
 mod place;
+mod reload;
 mod tags;
 mod whose;
