@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use chrono::{DateTime, Utc};
 use nebula_credential_core::{
     BoxFuture, CredentialError, CredentialRef, Get, Op, OpContext, Plaintext, Record, Request, Response,
     Version,
@@ -17,6 +18,7 @@ use tower_service::Service;
 use crate::config::{CacheBuilder, unreachable};
 use crate::entry::{Entry, Failure};
 use crate::fence::Stamp;
+use crate::floor::Floor;
 use crate::key::Key;
 use crate::state::{Found, Outcome, State};
 use crate::stats::{Answered, CacheStats};
@@ -155,9 +157,10 @@ where
         let effect = Effect::of(&op);
         CacheFuture(Progress::Asking(Box::pin(async move {
             let write = effect.map(|effect| Write::begin(state, effect));
+            let clock = Arc::clone(&ctx.clock);
             let answer = ask(inner, Request { ctx, op }).await;
             if let Some(write) = write {
-                write.end(&answer);
+                write.end(&answer, clock.now());
             }
             answer
         })))
@@ -325,6 +328,8 @@ where
 /// What an operation makes stale.
 enum Effect {
     One(CredentialRef),
+    /// Of one that is gone afterwards.
+    Gone(CredentialRef),
     All,
 }
 
@@ -336,7 +341,7 @@ impl Effect {
             Op::Put(op) => Some(Self::One(op.id.clone())),
             Op::Rewrite(op) => Some(Self::One(op.id.clone())),
             Op::Update(op) => Some(Self::One(op.id.clone())),
-            Op::Delete(op) => Some(Self::One(op.id.clone())),
+            Op::Delete(op) => Some(Self::Gone(op.id.clone())),
             Op::Restore(op) => Some(Self::One(op.id.clone())),
             // An operation this version does not know may write anything.
             _ => Some(Self::All),
@@ -363,16 +368,23 @@ impl Write {
         write
     }
 
-    fn end(mut self, answer: &Answer) {
+    fn end(mut self, answer: &Answer, now: DateTime<Utc>) {
         self.over = !matches!(
             answer,
             Err(CredentialError::OutcomeUnknown(_) | CredentialError::DeadlineExceeded(_))
         );
+        match (&self.effect, answer) {
+            (Effect::One(id), Ok(Response::Head(head))) => {
+                self.state.acknowledged(id, Floor::Version(head.latest), now);
+            }
+            (Effect::Gone(id), Ok(_)) => self.state.acknowledged(id, Floor::Gone, now),
+            _ => {}
+        }
     }
 
     fn invalidate(&self) {
         match &self.effect {
-            Effect::One(id) => self.state.changed(id),
+            Effect::One(id) | Effect::Gone(id) => self.state.changed(id),
             Effect::All => self.state.clear(),
         }
     }
@@ -380,7 +392,7 @@ impl Write {
 
 impl Drop for Write {
     fn drop(&mut self) {
-        if let (false, Effect::One(id)) = (self.over, &self.effect) {
+        if let (false, Effect::One(id) | Effect::Gone(id)) = (self.over, &self.effect) {
             self.state.fence.unsettle(id);
         }
         self.invalidate();

@@ -4,6 +4,7 @@ mod config;
 mod entry;
 mod fence;
 mod flight;
+mod floor;
 mod handle;
 mod key;
 mod layer;

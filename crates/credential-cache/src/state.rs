@@ -7,13 +7,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use moka::notification::RemovalCause;
 use moka::sync::Cache as Map;
 use nebula_credential_core::{
-    CredentialError, CredentialRef, OpContext, Plaintext, Record, Source, Version, limits,
+    CredentialError, CredentialRef, OpContext, Plaintext, Record, RecordHead, Source, Version, limits,
 };
 
 use crate::config::CacheBuilder;
 use crate::entry::{Age, Answer, Body, Entry, Failure, Life};
 use crate::fence::{Fence, Stamp};
 use crate::flight::Flights;
+use crate::floor::{Floor, Floors};
 use crate::key::Key;
 use crate::reaper::{Reap, Reaper};
 use crate::stats::{Answered, Removed, Tally};
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) fence: Fence,
     pub(crate) flights: Flights<Key, Stamp, Outcome>,
     pub(crate) tally: Arc<Tally>,
+    floors: Floors,
     vault: Vault,
     entries: Map<Key, Arc<Entry>>,
     telling: Mutex<()>,
@@ -59,6 +61,7 @@ impl State {
         Ok(Self {
             fence: Fence::new(config.changes.clone(), config.epoch.clone()),
             flights: Flights::default(),
+            floors: Floors::new(),
             tally,
             vault: Vault::new()?,
             entries: Map::builder()
@@ -198,7 +201,8 @@ impl State {
             served_until,
             expires_at,
         );
-        if let Some(life) = life.filter(|_| body.value.len() <= limits::SECRET_BYTES_DEFAULT) {
+        let fits = body.value.len() <= limits::SECRET_BYTES_DEFAULT;
+        if let Some(life) = life.filter(|_| fits && !self.is_behind(key, &body.head, began)) {
             self.insert(key, Entry::value(stamp, life, Arc::clone(body)));
         }
     }
@@ -212,6 +216,10 @@ impl State {
         failure: &Failure,
     ) {
         let ttl = match &failure.error {
+            error if error.is_not_found() && self.floors.has_latest(key, now) => {
+                // Not what was acknowledged; but what was kept before is not to be trusted either.
+                return self.remove_if(key, Removed::Changed, |_| true);
+            }
             error if error.is_not_found() => self.config.negative_ttl,
             CredentialError::Unavailable { .. } | CredentialError::ConnectionFailed(_) => {
                 // A value to fall back on stays; it remembers by itself that the store rests.
@@ -230,6 +238,15 @@ impl State {
         if let Some(life) = Life::new(now, ttl, Duration::ZERO, None, None) {
             self.insert(key, Entry::error(stamp, life, failure.clone()));
         }
+    }
+
+    /// Whether an answer is older than what was acknowledged, or than what is kept.
+    fn is_behind(&self, key: &Key, head: &RecordHead, now: DateTime<Utc>) -> bool {
+        let newer_is_kept = |entry: &Entry| {
+            entry.version().is_some_and(|kept| kept > head.version.version) && self.fence.holds(&entry.stamp)
+        };
+        self.floors.is_behind(key, head.latest, now)
+            || self.entries.get(key).is_some_and(|entry| newer_is_kept(&entry))
     }
 
     fn insert(self: &Arc<Self>, key: &Key, entry: Entry) {
@@ -263,6 +280,11 @@ impl State {
     pub(crate) fn changed(&self, id: &CredentialRef) {
         self.fence.advance(id);
         self.remove_if(&Key::latest(id), Removed::Changed, |_| true);
+    }
+
+    /// The store acknowledged a write of `id`: an older answer is not kept.
+    pub(crate) fn acknowledged(&self, id: &CredentialRef, floor: Floor, now: DateTime<Utc>) {
+        self.floors.acknowledged(id, floor, now);
     }
 
     /// Likewise for every credential.
@@ -339,108 +361,4 @@ fn jittered(buffer: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Weak;
-
-    use nebula_credential_core::{
-        CredentialName, Phase, PolicyEpoch, RecordHead, Scope, Tags, TenantId, VersionHead,
-    };
-
-    use super::*;
-
-    fn id(name: &str) -> CredentialRef {
-        CredentialRef::new(
-            TenantId::default(),
-            Scope::default(),
-            CredentialName::new(name).unwrap(),
-        )
-    }
-
-    fn state(config: CacheBuilder) -> Arc<State> {
-        Arc::new(State::new(config).unwrap())
-    }
-
-    /// Keeps a value; what is returned tells whether it is in memory still.
-    fn keep(state: &Arc<State>, name: &str) -> Weak<Body> {
-        let now = OpContext::default().now();
-        let version = VersionHead {
-            version: Version::FIRST,
-            credential_type: "note".into(),
-            schema_version: 1,
-            created_at: now,
-            expires_at: None,
-        };
-        let head = RecordHead {
-            id: id(name),
-            version,
-            latest: Version::FIRST,
-            phase: Phase::Active,
-            created_at: now,
-            updated_at: now,
-            deleted_at: None,
-            tags: Tags::new(),
-        };
-        let payload = Plaintext::new(b"hunter2".to_vec());
-        let key = Key::latest(&id(name));
-        let stamp = state.fence.stamp(&id(name)).unwrap();
-        let body = state.seal(&key, &stamp, &Record { head, payload }).unwrap();
-        state.keep_value(&key, stamp, now, &body);
-        Arc::downgrade(&body)
-    }
-
-    fn is_served(state: &State, name: &str) -> bool {
-        matches!(
-            state.find(&Key::latest(&id(name)), &OpContext::default()),
-            Found::Answer(Ok(_))
-        )
-    }
-
-    #[test]
-    fn what_is_due_leaves_memory_at_once_and_the_rest_says_when_it_is() {
-        let state = state(CacheBuilder::default());
-        let value = keep(&state, "db");
-        let now = Instant::now();
-        let due = state.reap(now).unwrap();
-        let wait = due.saturating_duration_since(now);
-        assert!(
-            wait <= Duration::from_secs(60) && wait > Duration::from_secs(50),
-            "{wait:?}"
-        );
-        assert!(is_served(&state, "db") && value.upgrade().is_some());
-        assert_eq!(state.reap(due), None);
-        assert!(value.upgrade().is_none());
-        assert!(!is_served(&state, "db"));
-    }
-
-    #[test]
-    fn what_is_no_longer_current_leaves_memory_unasked() {
-        let epoch = PolicyEpoch::default();
-        let state = state(CacheBuilder::default().policy_epoch(epoch.clone()));
-        let value = keep(&state, "db");
-        epoch.advance();
-        assert_eq!(state.reap(Instant::now()), None);
-        assert!(value.upgrade().is_none());
-        assert_eq!(state.tally.stats(state.count()).evictions, 1);
-    }
-
-    #[test]
-    fn a_write_a_rejection_a_lack_of_room_and_the_end_wipe_at_once() {
-        let state = state(CacheBuilder::default().max_entries(2));
-        let written = keep(&state, "written");
-        state.changed(&id("written"));
-        assert!(written.upgrade().is_none());
-        let rejected = keep(&state, "rejected");
-        state.rejected(&id("rejected"), Version::FIRST);
-        assert!(rejected.upgrade().is_none());
-        let values: Vec<_> = (0..10).map(|n| keep(&state, &format!("n{n}"))).collect();
-        let alive = |values: &[Weak<Body>]| values.iter().filter(|value| value.upgrade().is_some()).count();
-        assert_eq!(alive(&values), 2);
-        drop(state);
-        // The reaper may hold the cache for a moment.
-        let end = Instant::now() + Duration::from_secs(10);
-        while alive(&values) > 0 {
-            assert!(Instant::now() < end, "a dropped cache holds values");
-            std::thread::yield_now();
-        }
-    }
-}
+mod tests;

@@ -133,3 +133,26 @@ async fn what_is_told_from_outside_is_forgotten() {
     world.get("b").await.unwrap();
     assert_eq!(world.store.count("get"), 5);
 }
+
+#[tokio::test]
+async fn a_store_that_answers_with_less_than_it_acknowledged_does_not_fill_the_cache() {
+    let world = World::new();
+    world.put("db", 1, "one").await.unwrap();
+    // Absent, as it was before.
+    world.store.once("get", Fault::Stale);
+    assert!(world.get("db").await.unwrap_err().is_not_found());
+    assert_eq!(world.get("db").await.unwrap(), "one");
+    // The version before.
+    world.put("db", 2, "two").await.unwrap();
+    world.store.once("get", Fault::Stale);
+    assert_eq!(world.get("db").await.unwrap(), "one");
+    assert_eq!(world.get("db").await.unwrap(), "two");
+    let reads = world.store.count("get");
+    assert_eq!(world.get("db").await.unwrap(), "two");
+    assert_eq!(world.store.count("get"), reads, "what is current is kept");
+    // What was there before it was deleted.
+    world.delete("db").await.unwrap();
+    world.store.once("get", Fault::Stale);
+    assert_eq!(world.get("db").await.unwrap(), "two");
+    assert!(world.get("db").await.unwrap_err().is_not_found());
+}
