@@ -1,139 +1,21 @@
 //! The access policy of the command line: what it refuses, what it hides, and what is shared.
 
+mod governed;
+mod looks;
 mod questions;
-
-use std::path::PathBuf;
+mod whole_store;
 
 use serde_json::{Value, json};
 
-use crate::place::{Answer, Place, SECRET, answer, text};
-
-const OPERATED: &str = r#"
-version = 1
-
-[groups]
-payments = ["user:alice", "service:billing"]
-
-[[rules]]
-id = "payments-operate"
-effect = "allow"
-principals = ["group:payments"]
-permissions = ["use", "rotate"]
-tenants = ["default"]
-names = ["stripe/*"]
-
-[[rules]]
-id = "alice-writes"
-effect = "allow"
-principals = ["user:alice"]
-permissions = ["write"]
-tenants = ["default"]
-
-[[rules]]
-id = "frozen"
-effect = "deny"
-principals = ["*"]
-permissions = ["rotate"]
-tenants = ["*"]
-tags = { frozen = "yes" }
-
-[[rules]]
-id = "break-glass"
-effect = "allow"
-emergency = true
-principals = ["user:oncall"]
-permissions = ["read"]
-tenants = ["default"]
-"#;
-
-const OWNED: &str = r#"
-version = 1
-
-[[rules]]
-id = "anyone-stores"
-effect = "allow"
-principals = ["*"]
-permissions = ["write"]
-tenants = ["default"]
-names = ["new/*"]
-
-[[rules]]
-id = "owners"
-effect = "allow"
-principals = ["owner"]
-permissions = ["*"]
-tenants = ["default"]
-
-[[rules]]
-id = "as-shared"
-effect = "allow"
-principals = ["granted"]
-permissions = ["read", "use"]
-tenants = ["default"]
-"#;
-
-const VALUE: &str = r#"{"username":"octocat","password":"canary-5up3r-s3cr3t"}"#;
-
-/// A place under a policy.
-struct Governed {
-    place: Place,
-    policy: PathBuf,
-}
-
-impl Governed {
-    fn by(policy: &str) -> Self {
-        let place = Place::new();
-        let policy = place.file("policy.toml", policy);
-        Self { place, policy }
-    }
-
-    fn run_with(&self, who: &str, args: &[&str], stdin: &str) -> Answer {
-        let mut command = self.place.command();
-        command
-            .args(args)
-            .env("NCRED_POLICY", &self.policy)
-            .env("NCRED_PRINCIPAL", who);
-        answer(command, stdin)
-    }
-
-    fn run(&self, who: &str, args: &[&str]) -> Answer {
-        self.run_with(who, args, "")
-    }
-
-    fn ok(&self, who: &str, args: &[&str]) -> String {
-        let answer = self.run(who, args);
-        assert_eq!(answer.code, 0, "{who} {args:?}: {answer:?}");
-        answer.out
-    }
-
-    fn put(&self, who: &str, name: &str) {
-        let answer = self.run_with(who, &["put", name, "--type", "basic"], VALUE);
-        assert_eq!(answer.code, 0, "{answer:?}");
-    }
-
-    fn names(&self, who: &str) -> Vec<String> {
-        let list: Value = serde_json::from_str(&self.ok(who, &["list", "--json"])).unwrap();
-        let heads = list.as_array().unwrap().iter();
-        heads
-            .map(|head| head["name"].as_str().unwrap().to_owned())
-            .collect()
-    }
-}
+pub(crate) use self::governed::allowing;
+use self::governed::{Governed, OPERATED, OWNED};
+use crate::place::{Place, SECRET, answer, text};
 
 #[test]
 fn what_is_allowed_is_done_and_nothing_else_and_both_are_recorded() {
     let governed = Governed::by(OPERATED);
-    let log = governed.place.path("audit.log");
     governed.put("user:alice", "stripe/live");
-    let run = |who: &str, args: &[&str]| {
-        let mut command = governed.place.command();
-        command
-            .args(args)
-            .env("NCRED_POLICY", &governed.policy)
-            .env("NCRED_AUDIT_LOG", &log)
-            .env("NCRED_PRINCIPAL", who);
-        answer(command, "")
-    };
+    let run = |who: &str, args: &[&str]| governed.recorded(who, args);
     let used = run(
         "service:billing",
         &[
@@ -172,28 +54,21 @@ fn what_is_allowed_is_done_and_nothing_else_and_both_are_recorded() {
     let broken = run("user:oncall", &[&glass[..], &["--purpose", "INC-7"]].concat());
     assert_eq!((broken.code, broken.out.as_str()), (0, SECRET), "{broken:?}");
 
-    let shown = governed.place.ok(&[
-        "audit",
-        "show",
-        "--json",
-        "--log",
-        text(&log),
-        "--outcome",
-        "access_denied",
-    ]);
-    let first: Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
-    assert_eq!(first["event"], "permission_denied");
-    assert_eq!(first["principal"], "service:billing");
-    assert_eq!(first["name"], "stripe/live");
+    let records = governed.records();
+    let denied = records
+        .iter()
+        .find(|record| record["outcome"] == "access_denied")
+        .unwrap();
+    assert_eq!(denied["event"], "permission_denied");
+    assert_eq!(denied["principal"], "service:billing");
+    assert_eq!(denied["name"], "stripe/live");
     assert_eq!(
-        (&first["allowed"], &first["rule"]),
+        (&denied["allowed"], &denied["rule"]),
         (&json!(false), &json!("default-deny"))
     );
-    let all = governed
-        .place
-        .ok(&["audit", "show", "--json", "--log", text(&log)]);
-    assert!(all.contains(r#""rule":"payments-operate""#), "{all}");
-    assert!(all.contains(r#""rule":"emergency:break-glass""#), "{all}");
+    for rule in ["payments-operate", "emergency:break-glass"] {
+        assert!(records.iter().any(|record| record["rule"] == rule), "{records:?}");
+    }
 }
 
 #[test]
@@ -284,20 +159,9 @@ fn who_owns_shares_and_ends_it() {
         "{table}"
     );
 
-    let log = governed.place.path("audit.log");
-    let revoke = [
-        "share",
-        "new/db",
-        "--revoke",
-        "user:bob",
-        "--audit-log",
-        text(&log),
-    ];
-    governed.ok("user:alice", &revoke);
-    let records = governed
-        .place
-        .ok(&["audit", "show", "--json", "--log", text(&log)]);
-    let last: Value = serde_json::from_str(records.lines().last().unwrap()).unwrap();
+    let told = governed.recorded("user:alice", &["share", "new/db", "--revoke", "user:bob"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let last = governed.records().pop().unwrap();
     assert_eq!(
         (&last["permission"], &last["rule"]),
         (&json!("share"), &json!("owners")),
@@ -365,12 +229,7 @@ fn a_policy_of_a_profile_lies_beside_it() {
 #[test]
 fn an_option_comes_before_the_environment_and_that_before_a_profile() {
     let place = Place::with_db();
-    let rule = |who: &str| {
-        format!(
-            "version = 1\n[[rules]]\nid = \"{who}\"\neffect = \"allow\"\nprincipals = [\"user:{who}\"]\n\
-             permissions = [\"read\"]\ntenants = [\"*\"]\n"
-        )
-    };
+    let rule = |who: &str| allowing(&format!("user:{who}"), "read", "");
     let files =
         ["option", "environment", "profile"].map(|who| place.file(&format!("{who}.toml"), &rule(who)));
     place.file("ncred.toml", "[profiles.default]\npolicy = \"profile.toml\"\n");

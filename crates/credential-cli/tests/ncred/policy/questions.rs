@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Governed, OPERATED, OWNED};
+use super::governed::{Governed, OPERATED, OWNED, allowing};
 use crate::place::{Place, text};
 
 #[test]
@@ -115,12 +115,6 @@ fn why_is_explained() {
 
 #[test]
 fn circumstances_owners_and_grants_can_be_told() {
-    let rule = |condition: &str| {
-        format!(
-            "version = 1\n[[rules]]\nid = \"r\"\neffect = \"allow\"\nprincipals = [\"user:alice\"]\n\
-             permissions = [\"use\"]\ntenants = [\"*\"]\n{condition}\n"
-        )
-    };
     let place = Place::bare();
     let table: &[(&str, &[&str], &[&str])] = &[
         (
@@ -167,7 +161,7 @@ fn circumstances_owners_and_grants_can_be_told() {
         ),
     ];
     for (condition, given, not) in table {
-        let policy = place.file("policy.toml", &rule(condition));
+        let policy = place.file("policy.toml", &allowing("user:alice", "use", condition));
         let ask = |more: &[&str]| {
             let args = [
                 "policy",
