@@ -42,7 +42,10 @@ fn parse(arguments: &[&str], default: Option<&str>) -> Result<u64> {
 pub(crate) fn check(metadata: &Metadata, cycles: u64) -> Result<bool> {
     let workshop = Workshop::open(metadata, "crash")?;
     let place = workshop.place("place")?;
+    let start = Instant::now();
     place.must(&["init"], "")?;
+    let first = start.elapsed();
+    steps::seal_bundle(&workshop, &place)?;
     let seed = u64::from(std::process::id());
     println!("crash: seed {seed}");
     let mut random = Random(seed);
@@ -53,8 +56,10 @@ pub(crate) fn check(metadata: &Metadata, cycles: u64) -> Result<bool> {
     for cycle in 0..cycles {
         let step = Step::choose(&state, cycle, &mut random);
         let new = step.applied(&state);
-        let usual: &mut Duration = usual.entry(step.verb).or_insert(Duration::from_millis(10));
-        let patience = usual.mul_f64(random.below(1300) as f64 / 1000.0);
+        let usual: &mut Duration = usual.entry(step.verb).or_insert(first);
+        // At random within each tenth in turn, so that a few cycles see all of them.
+        let share = cycle % 10 * 130 + random.below(130);
+        let patience = usual.mul_f64(share as f64 / 1000.0);
         let end = killed(&place, &step, patience)?;
         if end.acknowledged {
             *usual = (*usual * 3 + end.took) / 4;

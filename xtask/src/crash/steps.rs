@@ -2,13 +2,33 @@
 
 use serde_json::{Value, json};
 
-use crate::ncred::State;
+use crate::Result;
+use crate::ncred::{Place, State, Workshop};
 
 /// Records that there are at a time, and versions of one: everything is read after each kill.
 const RECORDS: usize = 3;
 const VERSIONS: usize = 4;
 /// Keys beyond which none is added: a retired one is destroyed only when it has not been in use for minutes.
 const KEYS: usize = 8;
+
+/// A bundle beside the store, the key file that opens it, and what it holds: the text of each.
+const BUNDLE: &str = "transfer.ncb";
+const BUNDLE_KEY: &str = "transfer";
+const BUNDLED: [(&str, &str); 2] = [("one", "first"), ("two", "second")];
+
+/// Seals the bundle for `place`, in a store with a key ring of its own.
+pub(super) fn seal_bundle(workshop: &Workshop, place: &Place) -> Result<()> {
+    let sender = workshop.place("sender")?;
+    sender.must(&["init"], "")?;
+    let lines: String = BUNDLED
+        .iter()
+        .map(|(name, text)| format!("{}={text}\n", name.to_uppercase()))
+        .collect();
+    sender.must(&["import", "-", "--format=env"], &lines)?;
+    let file = format!("--out={}", place.root.join(BUNDLE).display());
+    let key = format!("--for-key-file={}", place.root.join(BUNDLE_KEY).display());
+    sender.must(&["export", &file, &key], "").map(drop)
+}
 
 /// A generator that is the same for the same seed (SplitMix64, Steele and others, 2014).
 pub(super) struct Random(pub(super) u64);
@@ -25,6 +45,7 @@ impl Random {
 
 /// One call, and what it does to what is stored.
 pub(super) struct Step {
+    /// What the figures call it.
     pub(super) verb: &'static str,
     pub(super) arguments: Vec<String>,
     pub(super) stdin: String,
@@ -71,14 +92,10 @@ impl Step {
         }
         let room = RECORDS.saturating_sub(names.len());
         let Some(name) = names.get(random.below(RECORDS as u64) as usize) else {
-            return if room > 1 && random.below(2) == 0 {
-                let other = format!("{new_name}b");
-                let file = format!("{new_name}={text}\n{other}={text}\n").to_uppercase();
-                let stored = [new_name, other].map(|name| (name, text.to_uppercase()));
-                let step = Self::new("import", &["-", "--format=env"], Change::Store(stored.into()));
-                step.with_stdin(file)
-            } else {
-                Self::store("put", &new_name, &["--type=secret_text"], text)
+            return match random.below(if room > 1 { 4 } else { 1 }) {
+                0 | 1 => Self::store("put", &new_name, &["--type=secret_text"], text),
+                2 => Self::import_text(new_name, &text),
+                _ => Self::import_bundle(&new_name),
             };
         };
         let record = state.0.get(&format!("record {name}"));
@@ -113,6 +130,24 @@ impl Step {
             change,
             in_steps,
             may_wait,
+        }
+    }
+
+    fn import_text(name: String, text: &str) -> Self {
+        let other = format!("{name}b");
+        let file = format!("{name}={text}\n{other}={text}\n").to_uppercase();
+        let stored = [name, other].map(|name| (name, text.to_uppercase()));
+        let step = Self::new("import", &["-", "--format=env"], Change::Store(stored.into()));
+        step.with_stdin(file)
+    }
+
+    fn import_bundle(name: &str) -> Self {
+        let stored = BUNDLED.map(|(bundled, text)| (format!("{name}/{bundled}"), text.to_owned()));
+        let key = format!("--bundle-key-file={BUNDLE_KEY}");
+        let prefix = format!("--prefix={name}/");
+        Self {
+            verb: "import of a bundle",
+            ..Self::new("import", &[BUNDLE, &key, &prefix], Change::Store(stored.into()))
         }
     }
 
@@ -220,6 +255,6 @@ mod tests {
             seen.insert(step.verb);
             state = step.applied(&state);
         }
-        assert_eq!(seen.len(), 9, "{seen:?}");
+        assert_eq!(seen.len(), 10, "{seen:?}");
     }
 }
