@@ -16,6 +16,7 @@ mod seed;
 mod sink;
 mod state;
 mod sync;
+mod turn;
 mod verify;
 
 use std::borrow::Cow;

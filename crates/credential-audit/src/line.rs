@@ -22,33 +22,39 @@ pub(crate) enum Naming<'a> {
     Tagged(&'a [u8; 32]),
 }
 
-/// The line of `event`, without a line end, and its hash.
-pub(crate) fn seal(link: &Link, time: DateTime<Utc>, event: &Event, naming: &Naming<'_>) -> (String, Hash) {
-    let mut line = String::with_capacity(512);
-    line.push_str("{\"seq\":");
-    digits(&mut line, link.seq);
-    key(&mut line, "time");
-    line.push('"');
-    instant(&mut line, time);
-    line.push('"');
-    text(&mut line, "event", event.kind.as_str());
-    text(&mut line, "stage", event.stage.as_str());
-    fields(&mut line, event, naming);
-    hexes(&mut line, "prev", &link.prev);
-    let hash = *blake3::hash(line.as_bytes()).as_bytes();
+/// Makes `line` that of `event`, without a line end. Its hash.
+pub(crate) fn seal(
+    line: &mut Vec<u8>,
+    link: &Link,
+    time: DateTime<Utc>,
+    event: &Event,
+    naming: &Naming<'_>,
+) -> Hash {
+    line.clear();
+    line.extend_from_slice(b"{\"seq\":");
+    digits(line, link.seq);
+    key(line, "time");
+    line.push(b'"');
+    instant(line, time);
+    line.push(b'"');
+    text(line, "event", event.kind.as_str());
+    text(line, "stage", event.stage.as_str());
+    fields(line, event, naming);
+    hexes(line, "prev", &link.prev);
+    let hash = *blake3::hash(line).as_bytes();
     let mac = link.mac(&hash);
-    line.push_str(MAC_OPEN);
-    push_hex(&mut line, &mac);
-    line.push_str(MAC_CLOSE);
-    (line, hash)
+    line.extend_from_slice(MAC_OPEN.as_bytes());
+    push_hex(line, &mac);
+    line.extend_from_slice(MAC_CLOSE.as_bytes());
+    hash
 }
 
-fn fields(line: &mut String, event: &Event, naming: &Naming<'_>) {
+fn fields(line: &mut Vec<u8>, event: &Event, naming: &Naming<'_>) {
     if let Some(principal) = &event.principal {
         key(line, "principal");
-        line.push('"');
+        line.push(b'"');
         let _ = write!(Escaping(line), "{principal}");
-        line.push('"');
+        line.push(b'"');
     }
     if let Some(id) = &event.id {
         text(line, "tenant", id.tenant().as_str());
@@ -68,7 +74,7 @@ fn fields(line: &mut String, event: &Event, naming: &Naming<'_>) {
     optional(line, "purpose", event.purpose.as_deref());
     if let Some(allowed) = event.allowed {
         key(line, "allowed");
-        line.push_str(if allowed { "true" } else { "false" });
+        line.extend_from_slice(if allowed { b"true" } else { b"false" });
     }
     optional(line, "rule", event.rule.as_deref());
     optional(line, "outcome", event.outcome);
@@ -102,60 +108,57 @@ pub(crate) fn tag(key: &[u8; 32], id: &CredentialRef) -> [u8; 16] {
     tag
 }
 
-fn optional(line: &mut String, key: &str, value: Option<&str>) {
+fn optional(line: &mut Vec<u8>, key: &str, value: Option<&str>) {
     if let Some(value) = value {
         text(line, key, value);
     }
 }
 
-fn number(line: &mut String, name: &str, value: u64) {
+fn number(line: &mut Vec<u8>, name: &str, value: u64) {
     key(line, name);
     digits(line, value);
 }
 
-fn hexes(line: &mut String, name: &str, bytes: &[u8]) {
+fn hexes(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
     key(line, name);
-    line.push('"');
+    line.push(b'"');
     push_hex(line, bytes);
-    line.push('"');
+    line.push(b'"');
 }
 
-fn text(line: &mut String, name: &str, value: &str) {
+fn text(line: &mut Vec<u8>, name: &str, value: &str) {
     key(line, name);
-    line.push('"');
+    line.push(b'"');
     let _ = Escaping(line).write_str(value);
-    line.push('"');
+    line.push(b'"');
 }
 
-fn key(line: &mut String, name: &str) {
-    line.push_str(",\"");
-    line.push_str(name);
-    line.push_str("\":");
+fn key(line: &mut Vec<u8>, name: &str) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
 }
 
 /// Everything but printable ASCII is escaped, so that no terminal and no reader of lines is misled.
-struct Escaping<'a>(&'a mut String);
+struct Escaping<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let Self(line) = self;
-        if text
-            .bytes()
-            .all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
-        {
-            line.push_str(text);
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\');
+        // Without a way out, the loop looks at several bytes at a time.
+        if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
+            line.extend_from_slice(text.as_bytes());
             return Ok(());
         }
         for char in text.chars() {
-            match char {
-                '"' | '\\' => {
-                    line.push('\\');
-                    line.push(char);
-                }
-                ' '..='~' => line.push(char),
-                other => {
-                    for unit in other.encode_utf16(&mut [0; 2]) {
-                        write!(line, "\\u{unit:04x}")?;
+            match u8::try_from(char) {
+                Ok(byte) if is_plain(byte) => line.push(byte),
+                Ok(byte @ (b'"' | b'\\')) => line.extend_from_slice(&[b'\\', byte]),
+                _ => {
+                    for unit in char.encode_utf16(&mut [0; 2]) {
+                        line.extend_from_slice(b"\\u");
+                        push_hex(line, &unit.to_be_bytes());
                     }
                 }
             }
@@ -165,21 +168,21 @@ impl fmt::Write for Escaping<'_> {
 }
 
 /// As RFC 3339 has it, in UTC and microseconds: what `chrono` writes, in a tenth of the time.
-fn instant(line: &mut String, time: DateTime<Utc>) {
+fn instant(line: &mut Vec<u8>, time: DateTime<Utc>) {
     let micros = time.nanosecond() / 1000;
     // Beyond four digits, a year has a sign; a leap second is written as the 61st.
     let (Ok(year @ 0..=9999), 0..1_000_000) = (u32::try_from(time.year()), micros) else {
-        line.push_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        line.extend_from_slice(time.to_rfc3339_opts(SecondsFormat::Micros, true).as_bytes());
         return;
     };
     let parts = [
-        (year, 4, '-'),
-        (time.month(), 2, '-'),
-        (time.day(), 2, 'T'),
-        (time.hour(), 2, ':'),
-        (time.minute(), 2, ':'),
-        (time.second(), 2, '.'),
-        (micros, 6, 'Z'),
+        (year, 4, b'-'),
+        (time.month(), 2, b'-'),
+        (time.day(), 2, b'T'),
+        (time.hour(), 2, b':'),
+        (time.minute(), 2, b':'),
+        (time.second(), 2, b'.'),
+        (micros, 6, b'Z'),
     ];
     for (value, width, end) in parts {
         padded(line, u64::from(value), width);
@@ -187,45 +190,46 @@ fn instant(line: &mut String, time: DateTime<Utc>) {
     }
 }
 
-fn digits(line: &mut String, value: u64) {
+fn digits(line: &mut Vec<u8>, value: u64) {
     padded(line, value, 1);
 }
 
 /// `value` in decimal digits, `width` of them at least.
-fn padded(line: &mut String, mut value: u64, width: usize) {
+fn padded(line: &mut Vec<u8>, mut value: u64, width: usize) {
     // The longest number has 20 digits.
-    let mut reversed = [b'0'; 20];
-    let mut len = 0;
-    for digit in &mut reversed {
-        if value == 0 && len >= width {
+    let mut digits = [b'0'; 20];
+    let mut start = digits.len();
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        if value == 0 && start + width <= 20 {
             break;
         }
         // The remainder is one digit.
         *digit += u8::try_from(value % 10).unwrap_or(0);
         value /= 10;
-        len += 1;
+        start = at;
     }
-    line.extend(reversed.iter().take(len).rev().copied().map(char::from));
+    line.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    push_hex(&mut text, bytes);
-    text
+    let mut digits = Vec::new();
+    push_hex(&mut digits, bytes);
+    digits.into_iter().map(char::from).collect()
 }
 
-fn push_hex(line: &mut String, bytes: &[u8]) {
+fn push_hex(line: &mut Vec<u8>, bytes: &[u8]) {
     let digit = |nibble: u8| {
-        char::from(if nibble < 10 {
+        if nibble < 10 {
             b'0' + nibble
         } else {
             b'a' - 10 + nibble
-        })
+        }
     };
-    line.reserve(bytes.len() * 2);
-    for byte in bytes {
-        line.push(digit(byte >> 4));
-        line.push(digit(byte & 15));
+    let start = line.len();
+    line.resize(start + 2 * bytes.len(), 0);
+    let digits = line.get_mut(start..).unwrap_or_default();
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
 }
 
@@ -291,14 +295,15 @@ mod tests {
         ]
         .map(|seconds| DateTime::from_timestamp(seconds, 1_002_003));
         for time in times.into_iter().chain([leap]).map(Option::unwrap) {
-            let mut line = String::new();
+            let mut line = Vec::new();
             instant(&mut line, time);
+            let line = String::from_utf8(line).unwrap();
             assert_eq!(line, time.to_rfc3339_opts(SecondsFormat::Micros, true));
         }
         for value in [0, 1, 9, 10, 1234, u64::MAX - 1, u64::MAX] {
-            let mut line = String::new();
+            let mut line = Vec::new();
             digits(&mut line, value);
-            assert_eq!(line, value.to_string());
+            assert_eq!(line, value.to_string().as_bytes());
         }
         let bytes: Vec<u8> = (0..=255).collect();
         let expected: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -313,8 +318,9 @@ mod tests {
             ("\n\u{1b}[2J\u{7f}", "\\u000a\\u001b[2J\\u007f"),
             ("ü😀", "\\u00fc\\ud83d\\ude00"),
         ] {
-            let mut line = String::new();
+            let mut line = Vec::new();
             text(&mut line, "detail", value);
+            let line = String::from_utf8(line).unwrap();
             assert_eq!(line, format!(",\"detail\":\"{expected}\""));
             let read: serde_json::Value = serde_json::from_str(&format!("{{\"a\":0{line}}}")).unwrap();
             assert_eq!(read["detail"], value);

@@ -5,8 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::CredentialError;
@@ -19,7 +18,8 @@ use crate::chain::Hash;
 use crate::event::{Event, EventKind};
 use crate::line::{self, Naming, Sealed};
 use crate::place::Place;
-use crate::state::{Noted, State, StateFile};
+use crate::state::{Noted, State};
+use crate::turn::{Turn, Waits};
 use crate::{files, unavailable};
 
 /// Longest line: names, rule and purpose are bounded far below.
@@ -33,24 +33,41 @@ pub(crate) struct Limits {
     pub(crate) keep: Duration,
 }
 
+/// A record that follows another within this time, and none of another process between, is one of a row.
+const SOON: Duration = Duration::from_millis(1);
+/// After so many of a row the turn is kept: processes that record one after the other must not wait for each other.
+const ROW: u32 = 16;
+
 /// An open log.
 pub(crate) struct Log {
     path: PathBuf,
     file: Arc<File>,
     place: Place,
     files: u64,
-    state: StateFile,
+    turn: Arc<Turn>,
     /// What the state was when this process wrote it last.
     noted: Option<Noted>,
+    /// When that was, and how many records it was the last of a row of.
+    row: (Instant, u32),
+    /// The line that was written last.
+    line: Vec<u8>,
     limits: Limits,
     tagged: bool,
 }
 
 /// A record that was written.
-pub(crate) struct Written {
+pub(crate) struct Written<'a> {
     pub(crate) seq: u64,
     pub(crate) hash: Hash,
-    pub(crate) line: String,
+    line: &'a [u8],
+}
+
+impl Written<'_> {
+    /// The line, without its end.
+    pub(crate) fn text(&self) -> &str {
+        // A line is ASCII.
+        std::str::from_utf8(self.line).unwrap_or_default().trim_end()
+    }
 }
 
 impl Log {
@@ -59,14 +76,14 @@ impl Log {
         path: &Path,
         limits: Limits,
         tagged: bool,
-        held: Arc<AtomicBool>,
+        (asked, waits): (Instant, Waits),
         fresh: impl FnOnce() -> Result<State, CredentialError>,
     ) -> Result<Self, CredentialError> {
-        let state = StateFile::open_again(&files::state(path), held)?;
+        let turn = Turn::open_again(&files::state(path), waits)?;
         let mut begun_now = false;
         let files = {
-            let locked = state.lock()?;
-            match locked.read()? {
+            let held = turn.take(asked)?;
+            match held.read()? {
                 Some(found) => {
                     // Between two files there is none; the first record goes on in the next.
                     if found.len > 0
@@ -84,9 +101,9 @@ impl Log {
                         ));
                     }
                     let begun = fresh()?;
-                    locked.write(&begun, &mut Zeroizing::default())?;
+                    held.write(&begun, &mut Zeroizing::default())?;
                     // A log whose state a loss of power took with it could not be continued.
-                    locked.sync()?;
+                    held.sync()?;
                     begun_now = true;
                     begun.files
                 }
@@ -101,11 +118,18 @@ impl Log {
             file,
             place,
             files,
-            state,
+            turn: Arc::new(turn),
             noted: None,
+            row: (Instant::now(), 0),
+            line: Vec::new(),
             limits,
             tagged,
         })
+    }
+
+    /// To be paused while the file is synced.
+    pub(crate) fn turn(&self) -> &Arc<Turn> {
+        &self.turn
     }
 
     /// The present file, to be synced.
@@ -114,29 +138,32 @@ impl Log {
     }
 
     /// Writes records, one after the other; what is written then has left this process. `also` is told of each while no other
-    /// process can write.
+    /// process can write. The number of the last, which is that of `event`. `now` is when it was asked for.
     pub(crate) fn append(
         &mut self,
+        now: Instant,
         time: DateTime<Utc>,
         event: &Event,
-        mut also: impl FnMut(&Written, &mut State),
-    ) -> Result<Written, CredentialError> {
+        mut also: impl FnMut(&Written<'_>, &mut State),
+    ) -> Result<u64, CredentialError> {
         let mut own = Vec::new();
         let Self {
             path,
             file,
             place,
             files,
-            state: state_file,
+            turn,
             noted,
+            row: (last, row),
+            line,
             limits,
             tagged,
         } = self;
-        let locked = state_file.lock()?;
-        let Noted { mut state, mut bytes } = locked
+        let mut held = turn.take(now)?;
+        let (Noted { mut state, mut bytes }, alone) = held
             .read_after(noted.take())?
             .ok_or_else(|| unavailable("the state of the log was emptied; put it back"))?;
-        let len = find(path, file, place, files, &mut state, time, &mut own)?;
+        let len = find(path, file, (place, now), files, &mut state, time, &mut own)?;
         if len != state.len {
             own.push(recover(file, len, &mut state)?);
         }
@@ -146,27 +173,26 @@ impl Log {
             && let Some(event) = rotate(path, file, place, files, *limits, time, &mut state)?
         {
             own.push(event);
-            locked.write(&state, &mut bytes)?;
+            held.write(&state, &mut bytes)?;
             rotated = true;
         }
-        let mut write = |event: &Event| -> Result<Written, CredentialError> {
+        let mut write = |event: &Event| -> Result<u64, CredentialError> {
             let naming = match tagged {
                 true => Naming::Tagged(&state.tags),
                 false => Naming::Clear,
             };
-            let (mut line, hash) = line::seal(&state.link, time, event, &naming);
-            line.push('\n');
+            let hash = line::seal(line, &state.link, time, event, &naming);
+            line.push(b'\n');
             if line.len() > LINE_MAX {
                 return Err(unavailable("a record is longer than 64 KiB; shorten the purpose"));
             }
-            put(file, state.len, line.as_bytes())?;
+            put(file, state.len, line)?;
             let seq = state.link.seq;
             state.link.advance(hash);
             state.len = state.len.saturating_add(line.len() as u64);
-            let written = Written { seq, hash, line };
-            also(&written, &mut state);
-            locked.write(&state, &mut bytes)?;
-            Ok(written)
+            also(&Written { seq, hash, line }, &mut state);
+            held.write(&state, &mut bytes)?;
+            Ok(seq)
         };
         for event in &own {
             write(event)?;
@@ -183,9 +209,15 @@ impl Log {
                     .map_err(|_| unavailable("an old file of the log cannot be removed"))?;
             }
         }
-        let written = write(event)?;
+        let seq = write(event)?;
         *noted = Some(Noted { state, bytes });
-        Ok(written)
+        let follows = alone && now.saturating_duration_since(*last) < SOON;
+        *row = if follows { row.saturating_add(1) } else { 1 };
+        *last = now;
+        if *row > ROW {
+            held.keep(now);
+        }
+        Ok(seq)
     }
 }
 
@@ -199,7 +231,7 @@ fn open(path: &Path) -> Result<(Arc<File>, Place), CredentialError> {
 fn find(
     path: &Path,
     file: &mut Arc<File>,
-    place: &mut Place,
+    (place, now): (&mut Place, Instant),
     files: &mut u64,
     state: &mut State,
     time: DateTime<Utc>,
@@ -211,7 +243,7 @@ fn find(
             files::sync_directory(path)?;
             *files = state.files;
         }
-        let len = place.len();
+        let len = place.len(now);
         if len == Some(state.len) || !finish_rotation(path, state, time, own)? {
             return len.ok_or_else(removed);
         }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,6 +20,7 @@ use crate::seed::AuditSeed;
 use crate::sink::AuditSink;
 use crate::state::State;
 use crate::sync::Syncer;
+use crate::turn::Waits;
 use crate::{files, unavailable};
 
 /// Records between two checkpoints, at most.
@@ -151,7 +151,7 @@ impl AuditBuilder {
             settings: self,
             open: Mutex::new(None),
             lost: Mutex::default(),
-            held: Arc::default(),
+            waits: Waits::default(),
         }))
     }
 }
@@ -177,8 +177,8 @@ struct Shared {
     open: Mutex<Option<Open>>,
     /// By whom, and how many, since it was last recorded. Also while the log could not be opened.
     lost: Mutex<BTreeMap<&'static str, u64>>,
-    /// Whether another process was waited for in vain.
-    held: Arc<AtomicBool>,
+    /// Whether another process was waited for in vain. Also while the log could not be opened.
+    waits: Waits,
 }
 
 impl Shared {
@@ -252,7 +252,7 @@ impl AuditLogger {
     /// # Errors
     /// [`CredentialError::AuditUnavailable`]; [`CredentialError::InsecureStorage`] when a file of it is open to others.
     pub fn open(&self) -> Result<(), CredentialError> {
-        self.opened(self.0.settings.clock.now()).map(drop)
+        self.opened(Instant::now(), self.0.settings.clock.now()).map(drop)
     }
 
     /// The file.
@@ -343,10 +343,14 @@ impl AuditLogger {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn opened(&self, time: DateTime<Utc>) -> Result<MutexGuard<'_, Option<Open>>, CredentialError> {
+    fn opened(
+        &self,
+        asked: Instant,
+        time: DateTime<Utc>,
+    ) -> Result<MutexGuard<'_, Option<Open>>, CredentialError> {
         let mut open = self.lock();
         if open.is_none() {
-            let mut opened = self.begin(time)?;
+            let mut opened = self.begin(asked, time)?;
             let mut event = Event::new(EventKind::LogOpened);
             event.detail = Some(match self.0.settings.on_failure {
                 OnFailure::FailClosed => "fail closed".into(),
@@ -354,13 +358,13 @@ impl AuditLogger {
                     "best effort: operations go on when a record cannot be written".into()
                 }
             });
-            self.append(&mut opened, time, &event)?;
+            self.append(&mut opened, asked, time, &event)?;
             *open = Some(opened);
         }
         Ok(open)
     }
 
-    fn begin(&self, time: DateTime<Utc>) -> Result<Open, CredentialError> {
+    fn begin(&self, asked: Instant, time: DateTime<Utc>) -> Result<Open, CredentialError> {
         let settings = &self.0.settings;
         let fresh = || {
             let (seed, state) = AuditSeed::generate(time.timestamp_micros())?;
@@ -368,15 +372,17 @@ impl AuditLogger {
             Ok(state)
         };
         let tagged = settings.names == Names::Tagged;
-        let held = Arc::clone(&self.0.held);
-        Ok(Open {
-            log: Log::open(&settings.path, settings.limits, tagged, held, fresh).map_err(
+        let waits = (asked, Arc::clone(&self.0.waits));
+        let log =
+            Log::open(&settings.path, settings.limits, tagged, waits, fresh).map_err(
                 |error| match error {
                     CredentialError::Storage(reason) => unavailable(reason),
                     other => other,
                 },
-            )?,
-            syncer: Arc::new(Syncer::start()?),
+            )?;
+        Ok(Open {
+            syncer: Arc::new(Syncer::start(Arc::clone(log.turn()))?),
+            log,
             checkpointed: Instant::now(),
             due: None,
         })
@@ -403,28 +409,35 @@ impl AuditLogger {
     }
 
     pub(crate) fn write(&self, time: DateTime<Utc>, event: &Event) -> Result<InLog, CredentialError> {
-        let mut guard = self.opened(time)?;
+        let asked = Instant::now();
+        let mut guard = self.opened(asked, time)?;
         let open = guard.as_mut().ok_or_else(|| unavailable("the log was closed"))?;
         let mut lost = std::mem::take(&mut *self.0.lost()).into_iter();
         while let Some((sink, count)) = lost.next() {
             let mut loss = Event::new(EventKind::RecordsLost);
             loss.detail = Some(Cow::Owned(format!("{count} by {sink}")));
-            if let Err(error) = self.append(open, time, &loss) {
+            if let Err(error) = self.append(open, asked, time, &loss) {
                 self.0.lose(sink, count);
                 lost.for_each(|(sink, count)| self.0.lose(sink, count));
                 return Err(error);
             }
         }
-        let seq = self.append(open, time, event)?;
+        let seq = self.append(open, asked, time, event)?;
         let syncer = Arc::clone(&open.syncer);
         Ok(InLog { seq, syncer })
     }
 
-    fn append(&self, open: &mut Open, time: DateTime<Utc>, event: &Event) -> Result<u64, CredentialError> {
+    fn append(
+        &self,
+        open: &mut Open,
+        now: Instant,
+        time: DateTime<Utc>,
+        event: &Event,
+    ) -> Result<u64, CredentialError> {
         let settings = &self.0.settings;
         let (mut due, mut lost) = (None, Vec::new());
-        let elapsed = open.checkpointed.elapsed() >= CHECKPOINT_TIME;
-        let written = open.log.append(time, event, |record, state: &mut State| {
+        let elapsed = now.saturating_duration_since(open.checkpointed) >= CHECKPOINT_TIME;
+        let written = open.log.append(now, time, event, |record, state: &mut State| {
             if elapsed || record.seq.saturating_sub(state.checkpoint) >= CHECKPOINT_RECORDS {
                 state.checkpoint = record.seq;
                 let stands = Checkpoint {
@@ -434,7 +447,7 @@ impl AuditLogger {
                 due = Some(stands.sign(&state.signing));
             }
             for sink in &settings.sinks {
-                if !sink.take(record.line.trim_end()) {
+                if !sink.take(record.text()) {
                     lost.push(sink.name());
                 }
             }
@@ -447,19 +460,19 @@ impl AuditLogger {
                 .increment("nebula_credential_audit_lost_total", &[("sink", sink)], 1);
         }
         open.due = due.or_else(|| open.due.take());
-        let written = written?;
+        let seq = written?;
         settings.metrics.increment(
             "nebula_credential_audit_records_total",
             &[("event", event.kind.as_str())],
             1,
         );
-        open.syncer.written(written.seq, open.log.file())?;
+        open.syncer.written(seq, open.log.file())?;
         if let Some(note) = &open.due {
             self.checkpoint(note)?;
             open.due = None;
-            open.checkpointed = Instant::now();
+            open.checkpointed = now;
         }
-        Ok(written.seq)
+        Ok(seq)
     }
 
     fn checkpoint(&self, note: &str) -> Result<(), CredentialError> {

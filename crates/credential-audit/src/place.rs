@@ -49,8 +49,7 @@ impl Place {
     }
 
     /// The length of the file; `None` if it is not in its place.
-    pub(crate) fn len(&mut self) -> Option<u64> {
-        let now = Instant::now();
+    pub(crate) fn len(&mut self, now: Instant) -> Option<u64> {
         let found = if now.saturating_duration_since(self.walked) < WALK {
             look(&self.directory, Path::new(&self.name))
         } else {

@@ -1,27 +1,17 @@
-//! What a writer must know to go on: a small private file beside the log, locked while a record is written.
+//! What a writer must know to go on: a small private file beside the log, read and written by whose turn it is.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use nebula_credential_core::CredentialError;
-use nebula_credential_fs::open_private_file;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::chain::Link;
+use crate::turn::Held;
 use crate::unavailable;
 
 /// Magic, format version.
 const MAGIC: [u8; 9] = *b"\x89NBA\r\n\x1a\n\x01";
 const LEN: usize = MAGIC.len() + 8 + 32 + 32 + 8 + 8 + 8 + 8 + 32 + 32 + 8;
-
-/// How long to wait for another process that writes a record. That takes microseconds.
-const WAIT: Duration = Duration::from_secs(1);
 
 /// Where the log stands.
 #[derive(Clone)]
@@ -89,113 +79,71 @@ fn checksum(bytes: &[u8]) -> [u8; 8] {
     hash.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
-/// How long to wait for one that was waited for in vain already: then its callers must not queue up.
-const WAIT_AGAIN: Duration = Duration::from_millis(10);
-
-/// The file of the state.
-pub(crate) struct StateFile {
-    file: File,
-    /// Whether the last wait for the lock was in vain.
-    held: Arc<AtomicBool>,
-}
-
-impl StateFile {
-    pub(crate) fn open(path: &Path) -> Result<Self, CredentialError> {
-        Self::open_again(path, Arc::default())
-    }
-
-    /// [`open`](Self::open), with what was known of the lock before.
-    pub(crate) fn open_again(path: &Path, held: Arc<AtomicBool>) -> Result<Self, CredentialError> {
-        let file = open_private_file(path)?;
-        Ok(Self { file, held })
-    }
-
-    /// Waits until no other process writes a record.
-    pub(crate) fn lock(&self) -> Result<Locked<'_>, CredentialError> {
-        let since = Instant::now();
-        let wait = match self.held.load(Ordering::Relaxed) {
-            true => WAIT_AGAIN,
-            false => WAIT,
-        };
-        loop {
-            match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => {
-                    self.held.store(false, Ordering::Relaxed);
-                    return Ok(Locked(&self.file));
-                }
-                Err(Errno::WOULDBLOCK | Errno::INTR) if since.elapsed() < wait => {
-                    std::thread::sleep(Duration::from_micros(50));
-                }
-                Err(_) => {
-                    self.held.store(true, Ordering::Relaxed);
-                    return Err(unavailable(
-                        "another process holds the lock of the log; find it with `fuser` and let it end",
-                    ));
-                }
-            }
-        }
-    }
-}
-
 /// A state, and the bytes it lies in the file as.
 pub(crate) struct Noted {
     pub(crate) state: State,
     pub(crate) bytes: Zeroizing<Vec<u8>>,
 }
 
-/// The state, while no other process may change it.
-pub(crate) struct Locked<'a>(&'a File);
-
-impl Locked<'_> {
+impl Held<'_> {
     /// The state; `None` in a new file.
     pub(crate) fn read(&self) -> Result<Option<State>, CredentialError> {
-        Ok(self.read_after(None)?.map(|noted| noted.state))
+        match self.bytes()? {
+            Some(bytes) => decode(&bytes).map(Some),
+            None => Ok(None),
+        }
     }
 
-    /// [`read`](Self::read), with what this process noted last: it is taken apart anew only if another wrote since.
-    pub(crate) fn read_after(&self, noted: Option<Noted>) -> Result<Option<Noted>, CredentialError> {
+    /// [`read`](Self::read), with what this process noted last: the file is read only where another may have written since,
+    /// and taken apart only where one did. Whether none did.
+    pub(crate) fn read_after(&self, noted: Option<Noted>) -> Result<Option<(Noted, bool)>, CredentialError> {
+        let noted = match noted {
+            Some(noted) if self.was_kept() => return Ok(Some((noted, true))),
+            noted => noted,
+        };
+        let Some(bytes) = self.bytes()? else {
+            return Ok(None);
+        };
+        if let Some(noted) = noted.filter(|noted| *noted.bytes == bytes[..]) {
+            return Ok(Some((noted, true)));
+        }
+        let state = decode(&bytes)?;
+        let bytes = Zeroizing::new(bytes.to_vec());
+        Ok(Some((Noted { state, bytes }, false)))
+    }
+
+    fn bytes(&self) -> Result<Option<Zeroizing<[u8; LEN]>>, CredentialError> {
         let mut bytes = Zeroizing::new([0; LEN]);
         let mut read = 0;
         while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
-            match self.0.read_at(rest, read as u64) {
+            match self.file().read_at(rest, read as u64) {
                 Ok(0) => break,
                 Ok(more) => read += more,
                 Err(_) => return Err(unavailable("the state of the log cannot be read")),
             }
         }
-        if read == 0 {
-            return Ok(None);
-        }
-        if let Some(noted) = noted.filter(|noted| *noted.bytes == bytes[..]) {
-            return Ok(Some(noted));
-        }
-        let state = State::decode(&bytes).ok_or_else(|| {
-            unavailable(
-                "the state of the log is damaged; verify the log, keep it, and begin a new one under another path",
-            )
-        })?;
-        let bytes = Zeroizing::new(bytes.to_vec());
-        Ok(Some(Noted { state, bytes }))
+        Ok((read > 0).then_some(bytes))
     }
 
     /// Writes the state, which is left in `bytes` as it is written.
     pub(crate) fn write(&self, state: &State, bytes: &mut Zeroizing<Vec<u8>>) -> Result<(), CredentialError> {
         state.encode(bytes);
-        self.0
+        self.file()
             .write_all_at(bytes, 0)
             .map_err(|_| unavailable("the state of the log cannot be written"))
     }
 
     pub(crate) fn sync(&self) -> Result<(), CredentialError> {
-        self.0
+        self.file()
             .sync_data()
             .map_err(|_| unavailable("the state of the log cannot be synced"))
     }
 }
 
-impl Drop for Locked<'_> {
-    fn drop(&mut self) {
-        // Closing the file, which comes at the latest with the process, gives back what this cannot.
-        let _ = flock(self.0, FlockOperation::Unlock);
-    }
+fn decode(bytes: &[u8; LEN]) -> Result<State, CredentialError> {
+    State::decode(bytes).ok_or_else(|| {
+        unavailable(
+            "the state of the log is damaged; verify the log, keep it, and begin a new one under another path",
+        )
+    })
 }

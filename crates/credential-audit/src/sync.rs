@@ -7,6 +7,7 @@ use std::time::Duration;
 use nebula_credential_core::CredentialError;
 use tokio::sync::watch;
 
+use crate::turn::Turn;
 use crate::unavailable;
 
 /// How long a record waits for others to be synced with it, if nobody waits for it.
@@ -19,6 +20,7 @@ pub(crate) struct Syncer {
 }
 
 struct Shared {
+    turn: Arc<Turn>,
     state: Mutex<State>,
     news: Condvar,
     synced: watch::Sender<u64>,
@@ -28,6 +30,7 @@ struct Shared {
 struct State {
     file: Option<Arc<File>>,
     written: u64,
+    synced: u64,
     urgent: bool,
     failed: bool,
     closed: bool,
@@ -40,8 +43,10 @@ impl Shared {
 }
 
 impl Syncer {
-    pub(crate) fn start() -> Result<Self, CredentialError> {
+    /// Syncs what is written by those who take `turn`.
+    pub(crate) fn start(turn: Arc<Turn>) -> Result<Self, CredentialError> {
         let shared = Arc::new(Shared {
+            turn,
             state: Mutex::default(),
             news: Condvar::new(),
             synced: watch::Sender::new(0),
@@ -60,7 +65,7 @@ impl Syncer {
         if state.failed {
             return Err(failed());
         }
-        let idle = state.written <= *self.shared.synced.borrow();
+        let idle = state.written <= state.synced;
         state.written = state.written.max(seq);
         if !state.file.as_ref().is_some_and(|known| Arc::ptr_eq(known, file)) {
             // The file before was synced when it was completed.
@@ -110,8 +115,7 @@ impl Shared {
     fn run(&self) {
         let mut state = self.state();
         loop {
-            let synced = *self.synced.borrow();
-            if state.written > synced && !state.failed {
+            if state.written > state.synced && !state.failed {
                 if !state.urgent && !state.closed {
                     let (next, _) = self
                         .news
@@ -122,14 +126,15 @@ impl Shared {
                 state.urgent = false;
                 let (file, target) = (state.file.clone(), state.written);
                 drop(state);
+                self.turn.pause();
                 let done = file.is_none_or(|file| file.sync_data().is_ok());
                 state = self.state();
                 state.failed = !done;
-                self.synced.send_modify(|synced| {
-                    if done {
-                        *synced = target;
-                    }
-                });
+                if done {
+                    self.turn.resume();
+                    state.synced = target;
+                }
+                self.synced.send_modify(|synced| *synced = state.synced);
             } else if state.closed {
                 return;
             } else {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nebula_credential_core::CredentialError;
 
@@ -13,7 +14,7 @@ use crate::event::EventKind;
 use crate::files;
 use crate::line::{Sealed, hex};
 use crate::seed::AuditSeed;
-use crate::state::StateFile;
+use crate::turn::Turn;
 use crate::unavailable;
 
 /// What a log is verified with.
@@ -207,12 +208,12 @@ type Found = (PathBuf, Option<(File, u64)>);
 fn snapshot(path: &Path) -> Result<(Vec<Found>, Option<Link>), CredentialError> {
     let state = files::state(path);
     let state = match state.exists() {
-        true => Some(StateFile::open(&state)?),
+        true => Some(Turn::open(&state)?),
         false => None,
     };
-    let locked = state.as_ref().map(StateFile::lock).transpose()?;
-    let known = match &locked {
-        Some(locked) => locked.read()?.map(|state| state.link),
+    let held = state.as_ref().map(|turn| turn.take(Instant::now())).transpose()?;
+    let known = match &held {
+        Some(held) => held.read()?.map(|state| state.link),
         None => None,
     };
     let refused = |_| unavailable("a file of the log cannot be read");

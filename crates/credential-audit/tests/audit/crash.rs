@@ -1,7 +1,7 @@
 //! What a crash leaves, and files that are completed, continued and removed.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use nebula_credential_audit::{AuditLogger, Fault, Gap, entries};
@@ -169,6 +169,59 @@ fn several_writers_make_one_chain() {
     let found = place.verify();
     assert!(found.is_intact(), "{found:?}");
     assert_eq!(found.records, 1 + 4 + 800);
+}
+
+/// Writes without pause on a thread, while `other` does what it does.
+fn beside_a_busy_writer(place: &Place, other: impl FnOnce()) {
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let log = place.logger();
+    log.open().unwrap();
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut written = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                log.record(&event(written)).unwrap();
+                written += 1;
+            }
+            written
+        });
+        other();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(busy.join().unwrap() > 0);
+    });
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+}
+
+#[test]
+fn one_that_writes_without_pause_lets_others_have_their_turn() {
+    let place = Place::new();
+    beside_a_busy_writer(&place, || {
+        let mut longest = Duration::ZERO;
+        for number in 0..100 {
+            // Each waits for its turn anew.
+            let since = Instant::now();
+            place.logger().record(&event(number)).unwrap();
+            longest = longest.max(since.elapsed());
+        }
+        println!("the longest wait beside a writer without pause: {longest:?}");
+    });
+}
+
+#[test]
+fn one_that_wrote_without_pause_and_stopped_keeps_nobody_waiting() {
+    let place = Place::new();
+    let (one, other) = (place.logger(), place.logger());
+    for round in 0..20 {
+        for log in [&one, &other] {
+            for number in 0..100 {
+                log.record(&event(round * 100 + number)).unwrap();
+            }
+        }
+    }
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert_eq!(found.records, 2 + 4000);
 }
 
 #[test]

@@ -232,6 +232,23 @@ async fn a_lock_held_for_ever_costs_many_callers_no_more_than_one() {
 }
 
 #[test]
+fn callers_that_come_at_once_wait_for_a_lock_held_for_ever_at_once() {
+    let place = Place::new();
+    let log = place.logger();
+    log.open().unwrap();
+    let held = fs::File::open(place.beside("state")).unwrap();
+    rustix::fs::flock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let since = Instant::now();
+    std::thread::scope(|scope| {
+        for number in 0..200 {
+            let log = &log;
+            scope.spawn(move || log.record(&event(number)).unwrap_err());
+        }
+    });
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+}
+
+#[test]
 fn a_checkpoint_that_cannot_be_written_is_not_forgotten() {
     let place = Place::new();
     let notes = place.directory.path().join("elsewhere/checkpoints");
