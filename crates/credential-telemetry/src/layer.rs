@@ -90,6 +90,7 @@ where
             report: Arc::clone(report),
             metrics: Arc::clone(&self.metrics),
             since: Instant::now(),
+            ended: false,
         };
         let span = span(&request.ctx, &request.op);
         let inner = span.in_scope(|| self.inner.call(request));
@@ -129,10 +130,12 @@ struct Seen {
     report: Arc<Report>,
     metrics: Arc<dyn MetricsEmitter>,
     since: Instant,
+    ended: bool,
 }
 
 impl Seen {
-    fn end(&self, span: &Span, answer: &Result<Response<Plaintext>, CredentialError>) {
+    fn end(&mut self, span: &Span, answer: &Result<Response<Plaintext>, CredentialError>) {
+        self.ended = true;
         let (outcome, result) = match answer {
             Ok(_) => ("ok", "ok"),
             Err(error) => (error.kind().as_str(), "error"),
@@ -166,6 +169,13 @@ impl Seen {
             metrics.increment(names::DENIED, &[operation], 1);
         }
     }
+
+    /// Nobody waits for the answer any more. How long it would have taken, nobody knows.
+    fn abandon(&self, span: &Span) {
+        span.record("outcome", names::ABANDONED);
+        let labels = [("operation", self.operation), ("outcome", names::ABANDONED)];
+        self.metrics.increment(names::OPERATIONS, &labels, 1);
+    }
 }
 
 fn source(source: &Source) -> &'static str {
@@ -178,12 +188,21 @@ fn source(source: &Source) -> &'static str {
 }
 
 pin_project! {
-    /// The answer to come from a [`Telemetry`] service. Dropped before it comes, nothing is counted.
+    /// The answer to come from a [`Telemetry`] service. Dropped before it comes, the operation is counted as abandoned.
     pub struct TelemetryFuture<F> {
         #[pin]
         inner: F,
         span: Span,
         seen: Seen,
+    }
+
+    impl<F> PinnedDrop for TelemetryFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if !this.seen.ended {
+                this.seen.abandon(this.span);
+            }
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The names of the metrics of [`TelemetryLayer`](crate::TelemetryLayer), and of the health report of a manager.
 
-/// Counter of operations: `operation`, and `outcome`, which is `ok` or the kind of the error.
+/// Counter of operations: `operation`, and `outcome`, which is `ok`, the kind of the error, or [`ABANDONED`].
 pub const OPERATIONS: &str = "nebula_credential_operations_total";
+/// The outcome of an operation whose caller gave up before the answer came.
+pub const ABANDONED: &str = "abandoned";
 /// Histogram of how long operations took, in seconds: `operation`, and `result`, which is `ok` or `error`.
 pub const DURATION: &str = "nebula_credential_operation_duration_seconds";
 /// Counter of values given out: `source`, which is `store`, `link`, `cache` or `stale`.

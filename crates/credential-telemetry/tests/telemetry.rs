@@ -195,3 +195,21 @@ fn spans_tell_the_circumstances_and_no_value() {
     }
     LeakHunter::new().hunt("the value", &canary).check("spans", &text);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_its_caller_gives_up_is_counted_as_abandoned() {
+    let ledger = Ledger::default();
+    let silent = service_fn(|_: Request<Plaintext>| {
+        std::future::pending::<Result<Response<Plaintext>, CredentialError>>()
+    });
+    let service = TelemetryLayer::new(Arc::new(ledger.clone())).layer(silent);
+    let ctx = OpContext::new(Principal::Process, Arc::new(SystemClock));
+    let asked = service.oneshot(Request { ctx, op: get() });
+    assert!(
+        tokio::time::timeout(Duration::from_secs(60), asked)
+            .await
+            .is_err()
+    );
+    let expected = "nebula_credential_operations_total{operation=get,outcome=abandoned} 1";
+    assert_eq!(ledger.counters(), [expected]);
+}
