@@ -16,6 +16,15 @@ use crate::reader::{self, Context, DEK_WRAP, Key, PAYLOAD};
 const PASSPHRASE: &str = "correct horse battery staple";
 const SHORT: &[u8] = b"hunter2";
 
+/// Where the second reader finds the first of [`rows`].
+const GITHUB_TOKEN: Context<'_> = Context {
+    names: ["default", "global", "github_token", "api_key"],
+    schema: 1,
+    version: 1,
+    created: 1_767_225_601_123_456,
+    expires: None,
+};
+
 fn long() -> Vec<u8> {
     (0..=255).chain(0..=43).collect()
 }
@@ -115,13 +124,6 @@ fn a_reader_written_from_the_document_reads_the_same() {
         for key in keys {
             let ring = reader::unlock(&golden["ring"], &key);
             assert_eq!(ring.keys.len(), 2);
-            let short = Context {
-                names: ["default", "global", "github_token", "api_key"],
-                schema: 1,
-                version: 1,
-                created: 1_767_225_601_123_456,
-                expires: None,
-            };
             let long_context = Context {
                 names: ["acme", "workflow/billing", "postgres-main", "postgres"],
                 schema: 3,
@@ -129,9 +131,9 @@ fn a_reader_written_from_the_document_reads_the_same() {
                 created: 1_767_225_601_123_456,
                 expires: Some(1_767_312_000_123_456),
             };
-            assert_eq!(reader::read(&golden["epoch-1"], &ring, &short), SHORT);
+            assert_eq!(reader::read(&golden["epoch-1"], &ring, &GITHUB_TOKEN), SHORT);
             assert_eq!(reader::read(&golden["epoch-2"], &ring, &long_context), long());
-            assert_eq!(reader::read(&golden["rewrapped"], &ring, &short), SHORT);
+            assert_eq!(reader::read(&golden["rewrapped"], &ring, &GITHUB_TOKEN), SHORT);
         }
     }
 }
@@ -146,15 +148,8 @@ fn a_reader_written_from_the_document_reads_what_is_written_today() {
             .seal(row.place(), &plain(SHORT))
             .unwrap();
         let ring = reader::unlock(&ring.to_bytes(), &Key::File([1; 32]));
-        let context = Context {
-            names: ["default", "global", "github_token", "api_key"],
-            schema: 1,
-            version: 1,
-            created: 1_767_225_601_123_456,
-            expires: None,
-        };
         assert_eq!(
-            reader::read(sealed.as_envelope().unwrap(), &ring, &context),
+            reader::read(sealed.as_envelope().unwrap(), &ring, &GITHUB_TOKEN),
             SHORT
         );
     }

@@ -13,6 +13,7 @@
 
 mod bundle;
 mod common;
+mod craft;
 mod envelope;
 mod file;
 mod golden;

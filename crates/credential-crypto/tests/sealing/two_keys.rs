@@ -4,90 +4,22 @@
 //! both: plain AES-GCM takes it. The commitment can only be right for one.
 
 use aes_gcm::KeyInit;
-use aes_gcm::aes::Aes256;
-use aes_gcm::aes::cipher::BlockCipherEncrypt;
 use nebula_credential_core::{CredentialError, ErrorKind};
 use nebula_credential_crypto::{KeyRing, Sealer, Suite};
 
 use crate::common::{Row, SUITES, change, envelope, plain, ring, time};
+use crate::craft::{Pair, craft};
 use crate::reader::{self, Context, DEK_WRAP, Key, PAYLOAD, SLOT_WRAP, derive, gcm};
 
 const CRAFTED: usize = 30;
 
-/// Multiplies in GF(2^128) as NIST SP 800-38D, section 6.3, writes blocks.
-fn multiply(left: u128, right: u128) -> u128 {
-    let (mut product, mut power) = (0, right);
-    for bit in (0..128).rev() {
-        if left >> bit & 1 == 1 {
-            product ^= power;
-        }
-        let carry = power & 1;
-        power = (power >> 1) ^ (carry * (0xE1 << 120));
-    }
-    product
-}
-
-fn power(base: u128, exponent: u128) -> u128 {
-    let (mut result, mut square) = (1 << 127, base);
-    for bit in 0..128 {
-        if exponent >> bit & 1 == 1 {
-            result = multiply(result, square);
-        }
-        square = multiply(square, square);
-    }
-    result
-}
-
-fn blocks(bytes: &[u8]) -> Vec<u128> {
-    let block = |chunk: &[u8]| {
-        let mut block = [0; 16];
-        block[..chunk.len()].copy_from_slice(chunk);
-        u128::from_be_bytes(block)
-    };
-    bytes.chunks(16).map(block).collect()
-}
-
-type Pair = ([u8; 32], [u8; 12]);
-
-/// A ciphertext of `length` bytes, a multiple of 16, whose tag is right under both pairs: all but the first block are
-/// free, and equating the two tags is one linear equation for that one.
-fn craft(pairs: [Pair; 2], aad: &[u8], length: usize) -> (Vec<u8>, [u8; 16]) {
-    let [left, right] = pairs.map(|(key, nonce)| {
-        let cipher = Aes256::new(&key.into());
-        let encrypt = |block: [u8; 16]| {
-            let mut block = block.into();
-            cipher.encrypt_block(&mut block);
-            u128::from_be_bytes(block.into())
-        };
-        let mut counter = [0; 16];
-        counter[..12].copy_from_slice(&nonce);
-        counter[15] = 1;
-        (encrypt([0; 16]), encrypt(counter))
-    });
-    let aad_blocks = blocks(aad);
-    let lengths = ((aad.len() as u128 * 8) << 64) | (length as u128 * 8);
-    let tag = |ciphertext: &[u128], (hash, mask): (u128, u128)| {
-        let all = aad_blocks.iter().chain(ciphertext);
-        let sum = all.fold(0, |sum, block| multiply(sum ^ block, hash));
-        multiply(sum ^ lengths, hash) ^ mask
-    };
-    let mut random = vec![0; length];
-    getrandom::fill(&mut random).unwrap();
-    let mut ciphertext = blocks(&random);
-    ciphertext[0] = 0;
-    let difference = tag(&ciphertext, left) ^ tag(&ciphertext, right);
-    let exponent = ciphertext.len() as u128 + 1;
-    let factor = power(left.0, exponent) ^ power(right.0, exponent);
-    ciphertext[0] = multiply(difference, power(factor, u128::MAX - 1));
-    let bytes: Vec<u8> = ciphertext.iter().flat_map(|block| block.to_be_bytes()).collect();
-    let tag = tag(&ciphertext, left).to_be_bytes();
+/// A message that plain AES-GCM opens under both pairs, which is the control.
+fn crafted(pairs: [Pair; 2], aad: &[u8], length: usize) -> (Vec<u8>, [u8; 16]) {
+    let (ciphertext, tag) = craft(&pairs, aad, length);
     for (key, nonce) in &pairs {
-        assert!(
-            gcm(key, nonce, aad, &bytes, &tag).is_some(),
-            "control: plain AES-GCM opens it"
-        );
+        assert!(gcm(key, nonce, aad, &ciphertext, &tag).is_some(), "control");
     }
-    (bytes, tag)
+    (ciphertext, tag)
 }
 
 fn seal_gcm(pair: &Pair, aad: &[u8], plain: &[u8]) -> (Vec<u8>, [u8; 16]) {
@@ -119,7 +51,7 @@ fn no_slot_opens_under_two_key_files() {
             let keys: [[u8; 32]; 2] = [random(), random()];
             let derived = keys.map(|key| derive(suite.id(), SLOT_WRAP, &key, &salt, &context));
             let pairs = derived.map(|(key, nonce, _)| (key, nonce));
-            let (ciphertext, tag) = craft(pairs, &[], 32);
+            let (ciphertext, tag) = crafted(pairs, &[], 32);
             for (committed, other) in [(0, 1), (1, 0)] {
                 let mut body = bytes[..bytes.len() - 32].to_vec();
                 body[wrapped + 32..wrapped + 64].copy_from_slice(&derived[committed].2);
@@ -228,7 +160,7 @@ fn no_wrapped_key_opens_under_two_epochs() {
                 )
             });
             let aad = forge.wrap_aad();
-            let (ciphertext, tag) = craft(derived.map(|(pair, _)| pair), &aad, 32);
+            let (ciphertext, tag) = crafted(derived.map(|(pair, _)| pair), &aad, 32);
             for (committed, other) in [(0, 1), (1, 0)] {
                 let (pair, commitment) = &derived[committed];
                 // What comes out as the data key seals a payload that is right in all else.
@@ -268,7 +200,7 @@ fn no_payload_opens_under_two_data_keys() {
             let forge = Forge::new(&ring);
             let deks: [[u8; 32]; 2] = [random(), random()];
             let derived = deks.map(|dek| forge.derive(PAYLOAD, &dek, &forge.salt, &forge.bound));
-            let (payload, tag) = craft(derived.map(|(pair, _)| pair), &[], 256);
+            let (payload, tag) = crafted(derived.map(|(pair, _)| pair), &[], 256);
             for commitment in derived.map(|(_, commitment)| commitment) {
                 for (at, dek) in deks.iter().enumerate() {
                     let epoch = at as u32 + 1;
