@@ -2,6 +2,8 @@ use chrono::{DateTime, Utc};
 use nebula_credential_core::{Credential, CredentialError, CredentialValue, ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
+use crate::text::bearer_header;
+
 /// A bearer token (RFC 6750): whoever holds it may use it.
 #[derive(Clone, Credential)]
 #[credential(type = "bearer", validate = Self::check, to_value = Self::as_text, from_value = Self::from_text)]
@@ -25,11 +27,7 @@ impl BearerCredential {
 
     /// The value of an `Authorization` header.
     pub fn authorization(&self) -> Zeroizing<String> {
-        let token = self.token.expose_secret();
-        let mut header = Zeroizing::new(String::with_capacity("Bearer ".len() + token.len()));
-        header.push_str("Bearer ");
-        header.push_str(token);
-        header
+        bearer_header(&self.token)
     }
 
     fn check(&self) -> Result<(), CredentialError> {

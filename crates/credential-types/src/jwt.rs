@@ -9,6 +9,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::stored;
+use crate::text::bearer_header;
 
 /// A signed JSON Web Token (RFC 7519) that someone issued to us.
 ///
@@ -30,11 +31,7 @@ impl JwtCredential {
 
     /// The value of an `Authorization` header.
     pub fn authorization(&self) -> Zeroizing<String> {
-        let token = self.token.expose_secret();
-        let mut header = Zeroizing::new(String::with_capacity("Bearer ".len() + token.len()));
-        header.push_str("Bearer ");
-        header.push_str(token);
-        header
+        bearer_header(&self.token)
     }
 }
 
