@@ -57,25 +57,9 @@ pub(crate) fn check(metadata: &Metadata) -> Result<bool> {
             }
         }
     }
-    let mut list = process::clean("git", root);
-    list.args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "*.md",
-    ]);
     let mut links = 0;
-    for name in process::output(&mut list)?
-        .split('\0')
-        .filter(|name| !name.is_empty())
-    {
-        let path = root.join(name);
-        // A file that is deleted and not yet committed has no links.
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            continue;
-        };
+    for (name, text) in process::texts(root, &["*.md"])? {
+        let path = root.join(&name);
         // What leaves the book leads nowhere once it is built.
         let bound = if path.starts_with(&book) { &book } else { root };
         for link in markdown::links(&text) {

@@ -176,6 +176,16 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()).into())
 }
 
+/// The name below `root` and the text of every file that is or could be committed; with `patterns`, of those that match
+/// one. Binary files, and files that are deleted and not yet committed, hold no text.
+pub(crate) fn texts(root: &Path, patterns: &[&str]) -> Result<Vec<(String, String)>> {
+    let mut list = clean("git", root);
+    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let names = output(list.args(patterns))?;
+    let text = |name: &str| Some((name.to_owned(), std::fs::read_to_string(root.join(name)).ok()?));
+    Ok(names.split_terminator('\0').filter_map(text).collect())
+}
+
 /// Every file below `directory` with the given extension, sorted; nothing when it is absent.
 pub(crate) fn files(directory: &Path, extension: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();

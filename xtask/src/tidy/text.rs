@@ -21,17 +21,8 @@ const MACHINE: &[&str] = &[
 pub(super) fn check(metadata: &Metadata) -> Result<Vec<Violation>> {
     let root = &metadata.workspace_root;
     let mut found = Vec::new();
-    let mut list = process::clean("git", root);
-    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-    for name in process::output(&mut list)?
-        .split('\0')
-        .filter(|name| !name.is_empty())
-    {
+    for (name, text) in process::texts(root, &[])? {
         let path = root.join(name);
-        // Binary files and files deleted but not yet committed hold no text.
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            continue;
-        };
         found.extend(machine_words(&path, &text));
         if path.file_name().is_some_and(|name| name == "Cargo.lock") {
             found.extend(lock_sources(&path, &text));
