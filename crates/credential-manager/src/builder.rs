@@ -11,6 +11,8 @@ use nebula_credential_audit::AuditLogger;
 use nebula_credential_cache::{CacheBuilder, CacheLayer};
 #[cfg(feature = "telemetry")]
 use nebula_credential_core::MetricsEmitter;
+#[cfg(feature = "cache")]
+use nebula_credential_core::PolicyEpoch;
 use nebula_credential_core::{
     Clock, CredentialError, CredentialRef, Get, Op, OpContext, Principal, Request, Response, Scope, Sealed,
     SecretStore, Selector, StoreHandle, SystemClock, TenantId, Version, limits,
@@ -284,6 +286,15 @@ impl Inner {
         return self.access().is_some();
         #[cfg(not(feature = "access"))]
         false
+    }
+
+    /// What moves with every change of the policy, if there is one.
+    #[cfg(feature = "cache")]
+    pub(crate) fn policy_epoch(&self) -> Option<PolicyEpoch> {
+        #[cfg(feature = "access")]
+        return self.access().map(|access| access.policies().epoch());
+        #[cfg(not(feature = "access"))]
+        None
     }
 
     #[cfg(feature = "access")]

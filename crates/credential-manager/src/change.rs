@@ -145,6 +145,25 @@ impl CredentialManager {
         Ok(CredentialMetadata::new(head, self.now()))
     }
 
+    /// Withdraws a credential for good: no version of it is handed out again, here or in another process, live handles
+    /// end, and nothing can be stored over it. [`delete`](Self::delete) it first to use its name anew. Needs no key.
+    ///
+    /// What lies with whoever issued the secret is not changed.
+    ///
+    /// # Errors
+    /// [`NotFound`](CredentialError::NotFound), [`KeyNotFound`](CredentialError::KeyNotFound) if the key ring of the store
+    /// is missing, and those of the store.
+    pub async fn revoke(&self, name: impl AsRef<str>) -> Result<CredentialMetadata, CredentialError> {
+        let update = Update {
+            id: self.id(name.as_ref())?,
+            tags: None,
+            phase: Some(Phase::Revoked),
+            precondition: Precondition::None,
+        };
+        let head = self.call(Op::Update(update)).await?.into_head()?;
+        Ok(CredentialMetadata::new(head, self.now()))
+    }
+
     /// Deletes a credential; [`restore`](Self::restore) undoes it. Needs no key.
     ///
     /// # Errors

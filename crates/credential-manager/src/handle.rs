@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use nebula_credential_cache::{CacheStats, CredentialHandle, HandleUpdater};
 use nebula_credential_core::{
-    ChangeCounters, Credential, CredentialError, CredentialName, CredentialRef, Phase, RecordHead, Selector,
-    Version,
+    ChangeCounters, Credential, CredentialError, CredentialName, CredentialRef, Phase, PolicyEpoch,
+    RecordHead, Selector, Version, VersionHead,
 };
 use tokio::sync::watch;
 
@@ -27,7 +27,8 @@ impl CredentialManager {
     ///
     /// A change through this manager is seen at once, one by another process on the same local store within 100 ms, and
     /// one in a store that does not tell of changes within 30 s. Each new value is read like any other, with this manager's
-    /// principal: what a policy denies later is not followed. The handle ends when the credential is revoked or deleted.
+    /// principal, and the value is asked for anew within the same time when the policy changes. The handle ends when the
+    /// credential is revoked or deleted, or is denied. Past its expiry a value is not handed out.
     ///
     /// Must be called in a tokio runtime, where a task keeps the handle current. It ends with the last clone of the handle,
     /// whatever it was waiting for.
@@ -51,12 +52,17 @@ impl CredentialManager {
                 (counters, counter)
             }),
             stood: None,
+            epoch: self.inner.policy_epoch().map(|epoch| {
+                let decided = epoch.current();
+                (epoch, decided)
+            }),
             changed: self.inner.changed.subscribe(),
         };
         // Before the value is read: a change while it is read counts.
         news.look();
-        let (version, value) = self.read_version::<C>(name.as_str(), Selector::Latest).await?;
-        let (handle, updater) = CredentialHandle::new(id, version, value);
+        let (head, value) = self.read_version::<C>(name.as_str(), Selector::Latest).await?;
+        let (handle, mut updater) = CredentialHandle::new(id, head.version, value);
+        end_in_time(self, &mut updater, &head);
         let unwatched = updater.unwatched();
         let current = keep_current(self.clone(), name, updater, news);
         runtime.spawn(until(unwatched, current));
@@ -90,6 +96,8 @@ impl CredentialManager {
 struct News {
     counters: Option<(Arc<dyn ChangeCounters>, usize)>,
     stood: Option<u64>,
+    /// The policy by which the value was read.
+    epoch: Option<(PolicyEpoch, u64)>,
     changed: watch::Receiver<u64>,
 }
 
@@ -103,6 +111,15 @@ impl News {
         let moved = stands.is_none() || stands != self.stood;
         self.stood = stands;
         moved
+    }
+
+    /// Whether the policy changed since the last look.
+    fn look_at_policy(&mut self) -> bool {
+        let Some((epoch, decided)) = &mut self.epoch else {
+            return false;
+        };
+        let now = epoch.current();
+        std::mem::replace(decided, now) != now
     }
 
     /// Waits for a time to look.
@@ -129,14 +146,18 @@ async fn keep_current<C: Credential>(
     mut updater: HandleUpdater<C>,
     mut news: News,
 ) {
+    // Whether the value there is may be held on to, by what the policy says now.
+    let mut in_doubt = false;
     loop {
         news.wait().await;
-        if !news.look() {
+        in_doubt |= news.look_at_policy();
+        if !news.look() && !in_doubt {
             continue;
         }
-        match renew(&manager, &name, &mut updater).await {
-            Ok(true) => {}
+        match renew(&manager, &name, &mut updater, in_doubt).await {
+            Ok(true) => in_doubt = false,
             Ok(false) => return updater.revoked(),
+            Err(error) if error.is_access_denied() => return updater.ended(error),
             Err(error) => {
                 tracing::debug!(kind = error.kind().as_str(), "a live handle could not be renewed");
                 // Look again next time, whether or not the counter moves.
@@ -146,11 +167,13 @@ async fn keep_current<C: Credential>(
     }
 }
 
-/// Brings a handle to the current version; `false` if there is none any more.
+/// Brings a handle to the current version; `false` if there is none any more. What is `in_doubt` is read again also where it is
+/// the current one.
 async fn renew<C: Credential>(
     manager: &CredentialManager,
     name: &CredentialName,
     updater: &mut HandleUpdater<C>,
+    in_doubt: bool,
 ) -> Result<bool, CredentialError> {
     let id: CredentialRef = manager.id(name.as_str())?;
     let head = match manager.head(id).await {
@@ -161,17 +184,28 @@ async fn renew<C: Credential>(
     if is_gone(&head) {
         return Ok(false);
     }
-    if updater
-        .handle()
-        .version()
-        .is_ok_and(|version| version < head.latest)
-    {
+    let is_newer = updater.version() < head.latest;
+    if is_newer || in_doubt {
         // By its number: where the store does not tell of changes, a cache may still take an earlier one for the latest.
         let latest = Selector::Exact(head.latest);
-        let (version, value) = manager.read_version(name.as_str(), latest).await?;
-        updater.rotated(version, value)?;
+        let (head, value) = manager.read_version(name.as_str(), latest).await?;
+        if is_newer {
+            updater.rotated(head.version, value)?;
+            end_in_time(manager, updater, &head);
+        }
     }
     Ok(true)
+}
+
+/// Past its expiry a value is not handed out.
+fn end_in_time<C: Credential>(
+    manager: &CredentialManager,
+    updater: &mut HandleUpdater<C>,
+    head: &VersionHead,
+) {
+    if let Some(at) = head.expires_at {
+        updater.expires_at(at, Arc::clone(&manager.inner.clock));
+    }
 }
 
 fn is_gone(head: &RecordHead) -> bool {

@@ -1,6 +1,6 @@
 use nebula_credential_core::{
     Credential, CredentialError, CredentialName, CredentialRef, Get, List, Op, Page, Phase, Plaintext,
-    Record, Selector, Version, decode_credential,
+    Record, Selector, Version, VersionHead, decode_credential,
 };
 
 use crate::{CredentialManager, CredentialMetadata, CredentialVersion, RawCredential};
@@ -38,7 +38,7 @@ impl CredentialManager {
         &self,
         name: &str,
         version: Selector,
-    ) -> Result<(Version, C), CredentialError> {
+    ) -> Result<(VersionHead, C), CredentialError> {
         let Record { head, payload } = self.fetch(self.id(name)?, version).await?;
         let stored = &head.version;
         if *stored.credential_type != *C::credential_type() {
@@ -63,7 +63,7 @@ impl CredentialManager {
             )));
         }
         let value = decode_credential(&payload, stored.schema_version)?;
-        Ok((stored.version, value))
+        Ok((head.version, value))
     }
 
     pub(crate) async fn fetch(

@@ -13,6 +13,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod handles;
 mod keys;
 mod looks;
 mod order;
