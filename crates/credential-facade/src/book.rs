@@ -22,6 +22,9 @@ pages! {
     KeyManagement: "../../../docs/src/key-management.md",
     AuditLogging: "../../../docs/src/audit-logging.md",
     CommonErrors: "../../../docs/src/common-errors.md",
+    WriteAStore: "../../../docs/src/write-a-store.md",
+    WriteALayer: "../../../docs/src/write-a-layer.md",
+    Testing: "../../../docs/src/testing.md",
 }
 
 #[cfg(feature = "access")]
