@@ -106,7 +106,7 @@ impl CredentialEncryption {
     /// passes, 4 lanes.
     ///
     /// `salt` is not secret; draw it at random once and keep it beside what is encrypted. This
-    /// blocks for 100 to 300 ms, one derivation at a time in the process.
+    /// blocks for a third of a second, one derivation at a time in the process.
     ///
     /// # Errors
     ///

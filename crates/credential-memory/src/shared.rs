@@ -25,7 +25,7 @@ unsafe impl Send for SharedCounters {}
 unsafe impl Sync for SharedCounters {}
 
 impl SharedCounters {
-    /// How many there are.
+    /// How many there are: those that fill 4 KiB, the least length of a page.
     pub const COUNT: usize = 512;
     /// Bytes of the file that are mapped, from its beginning.
     pub const BYTES: usize = size_of::<Page>();

@@ -56,7 +56,7 @@ struct StoredMember {
 }
 
 impl CompositeCredential {
-    /// Most members of one composite.
+    /// Most members of one composite: at the default limit of a secret, 1 KiB for each.
     pub const MEMBERS: usize = 64;
 
     /// No members; [`add`](Self::add) puts them in.

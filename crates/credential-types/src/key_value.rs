@@ -13,7 +13,7 @@ pub struct KeyValueCredential {
 }
 
 impl KeyValueCredential {
-    /// Most entries of one credential.
+    /// Most entries of one credential: at the default limit of a secret, 256 bytes for each.
     pub const ENTRIES: usize = 256;
 
     /// Longest key, in bytes; the limit of Kubernetes for a key of a Secret.

@@ -107,6 +107,10 @@ pub(crate) fn open_in_place(
 }
 
 /// `seal_in_place` with the library named.
+///
+/// # Errors
+///
+/// As there.
 pub fn seal_in_place_with(
     backend: Backend,
     suite: Suite,
@@ -138,6 +142,10 @@ pub fn seal_in_place_with(
 }
 
 /// `open_in_place` with the library named.
+///
+/// # Errors
+///
+/// As there.
 #[expect(clippy::too_many_arguments, reason = "each is a field of the sealed form")]
 pub fn open_in_place_with(
     backend: Backend,

@@ -15,11 +15,11 @@ use nebula_credential_memory::{LockedKey, scrub_stack};
 use zeroize::Zeroizing;
 
 use super::epoch::EpochKey;
-use super::epochs::{EPOCH_LEN, read_epochs, write_epochs};
+use super::epochs::{EPOCH_LEN, EPOCHS_MAX, read_epochs, write_epochs};
 use super::slot::{Slot, SlotId};
 use super::{RING_BYTES_MAX, RingId};
 use crate::bytes::{Malformed, Reader, put_block};
-use crate::head::{Head, put_check};
+use crate::head::{CHECK_LEN, Head, put_check};
 use crate::primitive::{
     Aad, COMMITMENT_LEN, KEY_LEN, Label, SALT_LEN, Subkey, TAG_LEN, open_in_place, seal_in_place, subkey,
 };
@@ -37,6 +37,18 @@ const HEAD: Head = Head {
 pub(super) const SLOTS_MAX: usize = 8;
 /// Salt, commitment and tag of an empty message.
 const SEAL_LEN: usize = SALT_LEN + COMMITMENT_LEN + TAG_LEN;
+
+// The longest ring can be written: header, slots, canary, slot MAC, epochs and check.
+const _: () = assert!(
+    Head::LEN
+        + (16 + 8)
+        + 1
+        + SLOTS_MAX * (1 + 1 + 8 + (2 + KEY_REFERENCE_BYTES) + (2 + WRAPPED_KEY_BYTES))
+        + 3 * SEAL_LEN
+        + (4 + EPOCHS_MAX * EPOCH_LEN)
+        + CHECK_LEN
+        <= RING_BYTES_MAX
+);
 
 /// What a ring's bytes hold in the clear.
 #[derive(Clone)]

@@ -28,7 +28,7 @@ use crate::protector::{Protector, SlotKind};
 use crate::random::{HedgeKey, PooledEntropy};
 use crate::{Entropy, OsEntropy, Suite};
 
-/// Longest key ring, in bytes.
+/// Longest key ring, in bytes: room for 512 epochs, and for eight slots of the longest kind.
 pub const RING_BYTES_MAX: usize = 64 * 1024;
 
 /// The random name of a ring; every envelope names the ring it needs.
