@@ -43,7 +43,13 @@ pages! {
     CircuitBreaker: "../../../docs/src/circuit-breaker.md",
 }
 
-#[cfg(all(feature = "audit", feature = "resilience", feature = "telemetry"))]
+#[cfg(all(
+    feature = "audit",
+    feature = "resilience",
+    feature = "telemetry",
+    feature = "metrics",
+    feature = "opentelemetry"
+))]
 pages! {
     Observability: "../../../docs/src/observability.md",
 }
