@@ -100,14 +100,13 @@ impl Checkpoint {
         format!("{body}\n\u{2014} {ORIGIN} {}\n", STANDARD.encode(signature))
     }
 
-    /// The checkpoints in a file of notes that `key` signed, in the order they stand in.
-    pub(crate) fn read_all(text: &str, key: &CheckpointKey) -> Vec<Self> {
-        let mut lines = text.lines();
+    /// The checkpoints in a file of notes that `key` signed, in the order they stand in. What is no note is passed over: one
+    /// that was torn off hides none of those behind it.
+    pub(crate) fn read_all(notes: &[u8], key: &CheckpointKey) -> Vec<Self> {
+        let text = String::from_utf8_lossy(notes);
         let mut found = Vec::new();
-        while let Some(line) = lines.next() {
-            if line != ORIGIN {
-                continue;
-            }
+        for note in Self::noted(&text) {
+            let mut lines = note.lines();
             let note = [lines.next(), lines.next(), lines.next(), lines.next()];
             if let [Some(seq), Some(hash), Some(""), Some(signature)] = note {
                 found.extend(Self::verify(seq, hash, signature, key));
@@ -117,9 +116,17 @@ impl Checkpoint {
     }
 
     /// The number of the record that the last note of a file speaks of. Not whether it is genuine.
-    pub(crate) fn last_noted(text: &str) -> Option<u64> {
-        let (_, note) = text.rsplit_once(&format!("{ORIGIN}\n"))?;
-        note.lines().next()?.parse().ok()
+    pub(crate) fn last_noted(notes: &[u8]) -> Option<u64> {
+        let text = String::from_utf8_lossy(notes);
+        // The number of one that was torn off is that of another record, unless its line ends.
+        let number = |note: &str| note.split_once('\n')?.0.parse().ok();
+        Self::noted(&text).filter_map(number).last()
+    }
+
+    /// What stands behind each first line of a note, which may follow on what is left of a torn one.
+    fn noted(text: &str) -> impl Iterator<Item = &str> {
+        text.match_indices(ORIGIN)
+            .filter_map(|(at, origin)| text.get(at + origin.len()..)?.strip_prefix('\n'))
     }
 
     fn verify(seq: &str, hash: &str, signature: &str, key: &CheckpointKey) -> Option<Self> {

@@ -1,7 +1,8 @@
 //! Reading a log.
 
+use std::fmt;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Take};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Take};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -82,30 +83,88 @@ pub struct Entry {
 ///
 /// # Errors
 /// [`CredentialError::AuditUnavailable`] when there is no log, or it cannot be read.
-pub fn entries(
-    path: impl AsRef<Path>,
-) -> Result<impl Iterator<Item = Result<Entry, CredentialError>>, CredentialError> {
+pub fn entries(path: impl AsRef<Path>) -> Result<Entries, CredentialError> {
     let path = path.as_ref();
-    let found = files::all(path)?;
-    Ok(found.into_iter().flat_map(|file| match Lines::open(&file) {
-        Ok(lines) => Either::Lines(lines.map(|(_, line)| parse(&line?))),
-        Err(error) => Either::Failed(std::iter::once(Err(error))),
-    }))
-}
-
-enum Either<A, B> {
-    Lines(A),
-    Failed(B),
-}
-
-impl<T, A: Iterator<Item = T>, B: Iterator<Item = T>> Iterator for Either<A, B> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        match self {
-            Self::Lines(lines) => lines.next(),
-            Self::Failed(failed) => failed.next(),
+    let refused = |_| unavailable("a file of the log cannot be read");
+    loop {
+        let completed = files::all_completed(path)?;
+        let present = match File::open(path) {
+            Ok(file) => Some(Lines::of(file, u64::MAX)),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(refused(error)),
+        };
+        // Completed in between, the present file would be missed.
+        if files::all_completed(path)? != completed {
+            continue;
         }
+        if completed.is_empty() && present.is_none() {
+            return Err(files::none());
+        }
+        return Ok(Entries {
+            completed: completed.into_iter(),
+            reading: None,
+            present,
+            unfinished: 0,
+        });
+    }
+}
+
+/// The records of a log, from [`entries`].
+pub struct Entries {
+    completed: std::vec::IntoIter<(u64, PathBuf)>,
+    reading: Option<Lines>,
+    present: Option<Lines>,
+    unfinished: u64,
+}
+
+impl Entries {
+    /// At the end: how many bytes there are of a last record that is not whole. It is being written; or a crash left it, and
+    /// the next to write drops it and records that.
+    pub fn unfinished(&self) -> u64 {
+        self.unfinished
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Entry, CredentialError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(lines) = &mut self.reading {
+                match lines.next() {
+                    Some((_, Ok(line))) => return Some(parse(&line)),
+                    Some((_, Err(error))) => return Some(Err(error)),
+                    None => {
+                        let unfinished =
+                            std::mem::take(&mut self.reading).map_or(0, |lines| lines.unfinished());
+                        if unfinished > 0 {
+                            // A file was completed with a whole record.
+                            return Some(Err(unended()));
+                        }
+                    }
+                }
+            } else if let Some((_, file)) = self.completed.next() {
+                match Lines::open(&file) {
+                    Ok(lines) => self.reading = Some(lines),
+                    Err(error) => return Some(Err(error)),
+                }
+            } else {
+                let lines = self.present.as_mut()?;
+                match lines.next() {
+                    Some((_, line)) => return Some(line.and_then(|line| parse(&line))),
+                    None => {
+                        self.unfinished = lines.unfinished();
+                        self.present = None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entries").finish_non_exhaustive()
     }
 }
 
@@ -114,15 +173,20 @@ fn parse(line: &[u8]) -> Result<Entry, CredentialError> {
         .map_err(|_| CredentialError::parse_error("a line of the audit log is not a record; verify the log"))
 }
 
-/// The lines of a file, with their numbers from 1; none longer than a record can be.
+pub(crate) fn unended() -> CredentialError {
+    CredentialError::parse_error("a line of the audit log does not end, or is too long; verify the log")
+}
+
+/// The whole lines of a file, with their numbers from 1; none longer than a record can be.
 pub(crate) struct Lines {
     file: BufReader<Take<File>>,
     number: u64,
+    unfinished: u64,
     ended: bool,
 }
 
 impl Lines {
-    pub(crate) fn open(path: &PathBuf) -> Result<Self, CredentialError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, CredentialError> {
         let file = File::open(path).map_err(|_| unavailable("a file of the log cannot be read"))?;
         Ok(Self::of(file, u64::MAX))
     }
@@ -132,8 +196,14 @@ impl Lines {
         Self {
             file: BufReader::new(file.take(len)),
             number: 0,
+            unfinished: 0,
             ended: false,
         }
+    }
+
+    /// At the end: how many bytes stand behind the last whole line.
+    pub(crate) fn unfinished(&self) -> u64 {
+        self.unfinished
     }
 }
 
@@ -150,21 +220,23 @@ impl Iterator for Lines {
             .by_ref()
             .take(LINE_MAX as u64 + 1)
             .read_until(b'\n', &mut line);
-        self.number += 1;
         let outcome = match read {
-            Ok(0) => return None,
             Ok(_) if line.pop_if(|byte| *byte == b'\n').is_some() => Ok(line),
+            Ok(len) if len <= LINE_MAX => {
+                self.ended = true;
+                self.unfinished = len as u64;
+                return None;
+            }
             Ok(_) => {
                 self.ended = true;
-                Err(CredentialError::parse_error(
-                    "a line of the audit log does not end, or is too long; verify the log",
-                ))
+                Err(unended())
             }
             Err(_) => {
                 self.ended = true;
                 Err(unavailable("a file of the log cannot be read"))
             }
         };
+        self.number += 1;
         Some((self.number, outcome))
     }
 }

@@ -32,8 +32,7 @@ pub fn extent(path: impl AsRef<Path>, checkpoints: Option<&Path>) -> Result<Exte
         count += 1;
         bytes += found.len();
     }
-    let default = files::checkpoints(path);
-    let notes = std::fs::read_to_string(checkpoints.unwrap_or(&default)).unwrap_or_default();
+    let notes = files::notes(path, checkpoints)?;
     Ok(Extent {
         files: count,
         bytes,

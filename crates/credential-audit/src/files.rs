@@ -1,6 +1,7 @@
 //! What lies beside a log.
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use nebula_credential_core::CredentialError;
@@ -26,6 +27,18 @@ pub(crate) fn seed(path: &Path) -> PathBuf {
 /// Where checkpoints go if nowhere else.
 pub(crate) fn checkpoints(path: &Path) -> PathBuf {
     beside(path, ".checkpoints")
+}
+
+/// The checkpoints of the log at `path`, in `elsewhere` if they are put there. Beside the log there need be none.
+pub(crate) fn notes(path: &Path, elsewhere: Option<&Path>) -> Result<Vec<u8>, CredentialError> {
+    let beside = checkpoints(path);
+    match std::fs::read(elsewhere.unwrap_or(&beside)) {
+        Ok(notes) => Ok(notes),
+        Err(error) if error.kind() == ErrorKind::NotFound && elsewhere.is_none() => Ok(Vec::new()),
+        Err(_) => Err(unavailable(
+            "the checkpoints of the log cannot be read; check their path",
+        )),
+    }
 }
 
 /// The name a file is completed under: `audit.log.000001` and so on.
@@ -64,9 +77,13 @@ pub(crate) fn all(path: &Path) -> Result<Vec<PathBuf>, CredentialError> {
         found.push(path.to_owned());
     }
     if found.is_empty() {
-        return Err(unavailable("there is no audit log; check the path"));
+        return Err(none());
     }
     Ok(found)
+}
+
+pub(crate) fn none() -> CredentialError {
+    unavailable("there is no audit log; check the path")
 }
 
 /// Whether there is a log already.

@@ -12,6 +12,7 @@ mod line;
 mod log;
 mod logger;
 mod place;
+mod retention;
 mod seed;
 mod sink;
 mod state;
@@ -23,7 +24,7 @@ use std::borrow::Cow;
 
 pub use change::Change;
 pub use checkpoint::CheckpointKey;
-pub use entry::{Entry, entries};
+pub use entry::{Entries, Entry, entries};
 pub use event::{Event, EventKind, Stage};
 pub use extent::{Extent, extent};
 pub use layer::{Audit, AuditLayer};

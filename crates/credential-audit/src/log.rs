@@ -20,7 +20,7 @@ use crate::line::{self, Naming, Sealed};
 use crate::place::Place;
 use crate::state::{Noted, State};
 use crate::turn::{Turn, Waits};
-use crate::{files, unavailable};
+use crate::{files, retention, unavailable};
 
 /// Longest line: names, rule and purpose are bounded far below.
 pub(crate) const LINE_MAX: usize = 64 * 1024;
@@ -198,8 +198,8 @@ impl Log {
             write(event)?;
         }
         if rotated {
-            for completed in expired(path, limits.keep, time)? {
-                let Some(event) = retirement(&completed)? else {
+            for completed in retention::expired(path, limits.keep)? {
+                let Some(event) = retention::retirement(&completed)? else {
                     // What is damaged is evidence, and stays.
                     break;
                 };
@@ -367,7 +367,10 @@ fn rotate(
     time: DateTime<Utc>,
     state: &mut State,
 ) -> Result<Option<Event>, CredentialError> {
-    let age = time.timestamp_micros().saturating_sub(state.since);
+    let now = time.timestamp_micros();
+    // A clock that was ahead and was put right: the file is of an age again.
+    state.since = state.since.min(now);
+    let age = now.saturating_sub(state.since);
     let old = u128::try_from(age).is_ok_and(|age| age >= limits.age.as_micros());
     if state.len == 0 || (state.len < limits.bytes && !old) {
         return Ok(None);
@@ -385,7 +388,7 @@ fn rotate(
     files::sync_directory(path)?;
     state.files += 1;
     state.len = 0;
-    state.since = time.timestamp_micros();
+    state.since = now;
     *files = state.files;
     Ok(Some(continues(&completed)))
 }
@@ -395,34 +398,4 @@ fn continues(completed: &Path) -> Event {
     let name = completed.file_name().map(|name| name.to_string_lossy());
     event.detail = name.map(|name| format!("continues {name}").into());
     event
-}
-
-/// The completed files that are older than `keep`, the oldest first.
-fn expired(path: &Path, keep: Duration, time: DateTime<Utc>) -> Result<Vec<PathBuf>, CredentialError> {
-    let is_expired = |file: &PathBuf| {
-        let modified = std::fs::metadata(file).and_then(|found| found.modified());
-        let age = modified
-            .ok()
-            .and_then(|modified| std::time::SystemTime::from(time).duration_since(modified).ok());
-        age.is_some_and(|age| age >= keep)
-    };
-    let completed = files::all_completed(path)?.into_iter().map(|(_, file)| file);
-    Ok(completed.take_while(is_expired).collect())
-}
-
-/// Says what a completed file ends with; `None` if that is no record.
-fn retirement(completed: &Path) -> Result<Option<Event>, CredentialError> {
-    let refused = |_| unavailable("a completed file cannot be read");
-    let file = File::open(completed).map_err(refused)?;
-    let len = file.metadata().map_err(refused)?.len();
-    let start = len.saturating_sub(LINE_MAX as u64);
-    let mut tail = vec![0; usize::try_from(len - start).unwrap_or(0)];
-    file.read_exact_at(&mut tail, start).map_err(refused)?;
-    let line = tail.strip_suffix(b"\n").unwrap_or(&tail);
-    let line = line.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok(Sealed::parse(line).map(|sealed| {
-        let mut event = Event::new(EventKind::LogRetired);
-        event.detail = Some(format!("through {} {}", sealed.seq, line::hex(&sealed.hash)).into());
-        event
-    }))
 }

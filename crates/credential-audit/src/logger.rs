@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -115,7 +116,8 @@ impl AuditBuilder {
         self
     }
 
-    /// How long completed files are kept; 365 days by default.
+    /// How long completed files are kept; 365 days by default. By the times in the records: what is left reaches back for
+    /// this long at least from the end of the last completed file, which is always kept.
     pub fn keep(mut self, time: Duration) -> Self {
         self.limits.keep = time;
         self
@@ -372,6 +374,13 @@ impl AuditLogger {
             Ok(state)
         };
         let tagged = settings.names == Names::Tagged;
+        if let Some(seed) = AuditSeed::beside(&settings.path) {
+            tracing::warn!(
+                seed = %seed.display(),
+                "the seed of the audit log lies beside it still: who takes it can forge records; take it to where the log \
+                 is verified"
+            );
+        }
         let waits = (asked, Arc::clone(&self.0.waits));
         let log =
             Log::open(&settings.path, settings.limits, tagged, waits, fresh).map_err(
@@ -478,9 +487,16 @@ impl AuditLogger {
     fn checkpoint(&self, note: &str) -> Result<(), CredentialError> {
         let default = || files::checkpoints(&self.0.settings.path);
         let path = self.0.settings.checkpoints.clone().unwrap_or_else(default);
+        let refused = |_| unavailable("a checkpoint of the log cannot be written");
         let mut file = append_private_file(&path)?;
-        file.write_all(note.as_bytes())
-            .map_err(|_| unavailable("a checkpoint of the log cannot be written"))
+        let mut last = [b'\n'];
+        if let Some(end) = file.metadata().map_err(refused)?.len().checked_sub(1) {
+            file.read_exact_at(&mut last, end).map_err(refused)?;
+        }
+        // What a crash or a full disk left of another is kept apart, for whoever reads the notes line by line.
+        let torn = if last == *b"\n" { "" } else { "\n" };
+        file.write_all(format!("{torn}{note}").as_bytes())
+            .map_err(refused)
     }
 }
 

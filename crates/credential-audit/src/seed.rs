@@ -1,6 +1,7 @@
 //! What a log is verified with.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,7 @@ use crate::chain::{Link, tag_key};
 use crate::checkpoint::CheckpointKey;
 use crate::line::{hex, tag};
 use crate::state::State;
-use crate::unavailable;
+use crate::{files, unavailable};
 
 const HEADER: &str = "nebula-credential audit seed v1";
 
@@ -54,6 +55,12 @@ impl AuditSeed {
             seed: Zeroizing::new(seed),
             verifier: CheckpointKey::parse(verifier)?,
         })
+    }
+
+    /// The seed file of the log at `path`, if it was not taken away from beside it yet: it should be.
+    pub fn beside(path: impl AsRef<Path>) -> Option<PathBuf> {
+        let seed = files::seed(path.as_ref());
+        std::fs::symlink_metadata(&seed).is_ok().then_some(seed)
     }
 
     /// What checkpoints are verified with, which is no secret.

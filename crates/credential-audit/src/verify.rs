@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use nebula_credential_core::CredentialError;
 
 use crate::chain::Link;
@@ -14,6 +15,7 @@ use crate::event::EventKind;
 use crate::files;
 use crate::line::{Sealed, hex};
 use crate::seed::AuditSeed;
+use crate::state::State;
 use crate::turn::Turn;
 use crate::unavailable;
 
@@ -35,6 +37,8 @@ pub struct Verification {
     pub records: u64,
     /// The number of the first of them: more than 1 where old files were removed as the retention says.
     pub first: u64,
+    /// When that was written.
+    pub begins: Option<DateTime<Utc>>,
     /// The number of the last.
     pub last: u64,
     /// Files that were read.
@@ -48,12 +52,23 @@ pub struct Verification {
     pub gaps: Vec<Gap>,
     /// What is known of the end.
     pub tail: Tail,
+    /// Bytes behind the last record of one that a crash left unfinished: the next to write drops them, and records that.
+    pub unfinished: u64,
 }
 
 impl Verification {
     /// Nothing is wrong, nothing is missing, and the end is the end.
     pub fn is_intact(&self) -> bool {
         self.problem.is_none() && self.gaps.is_empty() && !matches!(self.tail, Tail::Cut { .. })
+    }
+
+    /// Whether the log holds everything since `then`, as far back as its retention has it: it begins with the first record,
+    /// or before.
+    ///
+    /// Whoever takes over the machine can remove old files and write that the retention did. The time of the record that
+    /// is then the first is one they cannot change: ask for the [`keep`](crate::AuditBuilder::keep) of the log before now.
+    pub fn reaches_back_to(&self, then: DateTime<Utc>) -> bool {
+        self.first == 1 || self.begins.is_some_and(|begins| begins <= then)
     }
 }
 
@@ -144,8 +159,8 @@ pub enum Tail {
 /// are put unless told otherwise. Changes nothing.
 ///
 /// # Errors
-/// [`CredentialError::AuditUnavailable`] when there is no log, or it cannot be read. What is wrong *in* the log is no
-/// error, but in the answer.
+/// [`CredentialError::AuditUnavailable`] when there is no log, or it or its checkpoints cannot be read. What is wrong *in* the
+/// log is no error, but in the answer.
 pub fn verify(
     path: impl AsRef<Path>,
     with: VerifyWith<'_>,
@@ -169,8 +184,7 @@ pub fn verify_watched(
         VerifyWith::Seed(seed) => seed.verifier(),
         VerifyWith::Checkpoints(key) => key,
     };
-    let default = files::checkpoints(path);
-    let notes = std::fs::read_to_string(checkpoints.unwrap_or(&default)).unwrap_or_default();
+    let notes = files::notes(path, checkpoints)?;
     // After the notes: what they speak of was written before.
     let (found, known) = snapshot(path)?;
     let mut walk = Walk {
@@ -182,30 +196,36 @@ pub fn verify_watched(
         found: Verification {
             records: 0,
             first: 0,
+            begins: None,
             last: 0,
             files: 0,
             checkpoints: 0,
             problem: None,
             gaps: Vec::new(),
             tail: Tail::Unknown,
+            unfinished: 0,
         },
     };
     for (file, opened) in found {
+        let torn = match (&opened, &known) {
+            (Some((_, len)), Some(state)) => Some((len.saturating_sub(state.len), state.link.seq)),
+            _ => None,
+        };
         let lines = match opened {
             Some((opened, len)) => Lines::of(opened, len),
             None => Lines::open(&file)?,
         };
-        walk.file(&file, lines, &mut progress)?;
+        walk.file(&file, lines, torn, &mut progress)?;
         progress(walk.found.records);
     }
-    walk.end(path, known)
+    walk.end(path, known.map(|state| state.link))
 }
 
 /// A file, open and with its length if that still grows.
 type Found = (PathBuf, Option<(File, u64)>);
 
 /// The files of a log and the state of its writer, at one moment: others may go on writing.
-fn snapshot(path: &Path) -> Result<(Vec<Found>, Option<Link>), CredentialError> {
+fn snapshot(path: &Path) -> Result<(Vec<Found>, Option<State>), CredentialError> {
     let state = files::state(path);
     let state = match state.exists() {
         true => Some(Turn::open(&state)?),
@@ -213,7 +233,7 @@ fn snapshot(path: &Path) -> Result<(Vec<Found>, Option<Link>), CredentialError> 
     };
     let held = state.as_ref().map(|turn| turn.take(Instant::now())).transpose()?;
     let known = match &held {
-        Some(held) => held.read()?.map(|state| state.link),
+        Some(held) => held.read()?,
         None => None,
     };
     let refused = |_| unavailable("a file of the log cannot be read");
@@ -248,28 +268,25 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// `torn` is what a crash can have left behind the last record, in bytes, and the number it would have had.
     fn file(
         &mut self,
         file: &Path,
-        lines: Lines,
+        mut lines: Lines,
+        torn: Option<(u64, u64)>,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), CredentialError> {
         self.found.files += 1;
-        for (number, line) in lines {
+        let mut number = 0;
+        for (at, line) in &mut lines {
+            number = at;
             let line = match line {
                 Ok(line) => line,
                 Err(CredentialError::Parse(_)) => Vec::new(),
                 Err(error) => return Err(error),
             };
-            if let Err(fault) = self.record(&line, file)
-                && self.found.problem.is_none()
-            {
-                self.found.problem = Some(Problem {
-                    file: file.to_owned(),
-                    line: number,
-                    expected: self.link.as_ref().map_or(1, |link| link.seq),
-                    fault,
-                });
+            if let Err(fault) = self.record(&line, file) {
+                self.wrong(file, number, fault);
             }
             if self.found.problem.is_some() {
                 // Beyond the first fault nothing more can be known.
@@ -279,7 +296,23 @@ impl Walk<'_> {
                 progress(self.found.records);
             }
         }
+        match lines.unfinished() {
+            0 => {}
+            // The state knows of no more than what is whole.
+            bytes if torn == Some((bytes, self.found.last + 1)) => self.found.unfinished = bytes,
+            _ => self.wrong(file, number + 1, Fault::Malformed),
+        }
         Ok(())
+    }
+
+    fn wrong(&mut self, file: &Path, line: u64, fault: Fault) {
+        let expected = self.link.as_ref().map_or(1, |link| link.seq);
+        self.found.problem.get_or_insert_with(|| Problem {
+            file: file.to_owned(),
+            line,
+            expected,
+            fault,
+        });
     }
 
     fn record(&mut self, line: &[u8], file: &Path) -> Result<(), Fault> {
@@ -338,6 +371,7 @@ impl Walk<'_> {
         }
         if self.found.records == 0 {
             self.found.first = record.seq;
+            self.found.begins = Some(entry.time);
         }
         self.found.records += 1;
         self.found.last = record.seq;

@@ -7,9 +7,11 @@
     reason = "a test that cannot go on fails, and prints its figures"
 )]
 
+mod checkpoints;
 mod crash;
 mod failing;
 mod layer;
 mod records;
+mod retention;
 mod support;
 mod tamper;

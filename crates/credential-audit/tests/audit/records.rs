@@ -4,8 +4,11 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 
-use nebula_credential_audit::{AuditSink, Event, EventKind, Names, OnFailure, WriterSink, entries};
+use nebula_credential_audit::{
+    AuditSeed, AuditSink, Event, EventKind, Names, OnFailure, WriterSink, entries,
+};
 use nebula_credential_core::{Decision, Permission, Principal, Version};
+use nebula_credential_testkit::TraceCapture;
 
 use crate::support::{Place, event, id};
 
@@ -153,6 +156,26 @@ fn sinks_get_copies_and_one_that_cannot_follow_is_recorded() {
     // The queue holds four and the writer one; of the records of losses themselves, some are lost as well.
     assert!(lost >= 44, "{lost}");
     assert!(place.verify().is_intact());
+}
+
+#[test]
+fn a_seed_that_was_not_taken_away_is_told_of_at_each_opening() {
+    let place = Place::new();
+    let opening = || {
+        let told = TraceCapture::new();
+        let _guard = told.capture_thread();
+        place.logger().open().unwrap();
+        told.text()
+    };
+    assert!(opening().contains("a new audit log was begun"));
+    assert_eq!(AuditSeed::beside(place.path()), Some(place.beside("seed")));
+    for _ in 0..2 {
+        let told = opening();
+        assert!(told.contains("lies beside it still"), "{told}");
+    }
+    std::fs::rename(place.beside("seed"), place.directory.path().join("elsewhere")).unwrap();
+    assert_eq!(AuditSeed::beside(place.path()), None);
+    assert!(!opening().contains("seed"));
 }
 
 #[test]
