@@ -230,6 +230,8 @@ const RARE: &[&str] = &[
     "breaker_transitions_total",
     "cache_evictions_total",
     "denied_total",
+    "handle_lag_seconds",
+    "handle_renewals_total",
     "retries_total",
     "tamper_detections_total",
 ];

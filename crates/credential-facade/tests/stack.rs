@@ -124,6 +124,36 @@ async fn a_value_that_was_refused_elsewhere_is_read_again() {
 }
 
 #[tokio::test]
+async fn what_is_forgotten_is_read_again_and_nothing_else_is() {
+    let place = Place::new();
+    let manager = place.ours().cache_ttl(TTL).build();
+    manager.forget_all();
+    for name in ["n", "m"] {
+        manager.store(name, note("one")).await.unwrap();
+        manager.get::<Note>(name).await.unwrap();
+        manager.get_version::<Note>(name, Version::FIRST).await.unwrap();
+    }
+    let mut gets = place.gets();
+    let mut read = async |name: &str| {
+        manager.get::<Note>(name).await.unwrap();
+        manager.get_version::<Note>(name, Version::FIRST).await.unwrap();
+        let before = std::mem::replace(&mut gets, place.gets());
+        place.gets() - before
+    };
+    manager.forget("n").unwrap();
+    assert_eq!((read("n").await, read("m").await), (2, 0));
+    assert!(manager.get::<Note>("absent").await.is_err());
+    manager.forget("absent").unwrap();
+    read("n").await;
+    assert!(manager.get::<Note>("absent").await.is_err());
+    assert_eq!(read("n").await, 1, "that it is absent is forgotten as well");
+    manager.forget_all();
+    assert_eq!(manager.cache_stats().unwrap().entries, 0);
+    assert_eq!((read("n").await, read("m").await), (2, 2));
+    assert!(manager.forget("no name").is_err());
+}
+
+#[tokio::test]
 async fn a_handle_follows_rotations_by_whomever_and_ends_with_the_credential() {
     let place = Place::new();
     let (ours, theirs) = (place.ours().cache_ttl(TTL).build(), place.theirs().build());

@@ -11,8 +11,6 @@ use nebula_credential_audit::AuditLogger;
 use nebula_credential_cache::{CacheBuilder, CacheLayer};
 #[cfg(feature = "telemetry")]
 use nebula_credential_core::MetricsEmitter;
-#[cfg(feature = "cache")]
-use nebula_credential_core::PolicyEpoch;
 use nebula_credential_core::{
     Clock, CredentialError, CredentialRef, Get, Op, OpContext, Principal, Request, Response, Scope, Sealed,
     SecretStore, Selector, StoreHandle, SystemClock, TenantId, Version, limits,
@@ -53,7 +51,16 @@ pub struct Builder {
     principal: Principal,
     keep_versions: u32,
     secret_limit: usize,
+    #[cfg(feature = "cache")]
+    handle_stale_if_error: Duration,
 }
+
+/// For how long a live handle serves what could not be checked, unless told otherwise: as long as a cache serves at most.
+#[cfg(feature = "cache")]
+const STALE_DEFAULT: Duration = nebula_credential_cache::LIFE_MAX;
+/// The longest that can be asked for.
+#[cfg(feature = "cache")]
+const STALE_MAX: Duration = Duration::from_secs(86_400);
 
 impl Builder {
     pub(crate) fn new() -> Self {
@@ -68,6 +75,8 @@ impl Builder {
             principal: Principal::Process,
             keep_versions: limits::VERSIONS_DEFAULT,
             secret_limit: limits::SECRET_BYTES_DEFAULT,
+            #[cfg(feature = "cache")]
+            handle_stale_if_error: STALE_DEFAULT,
         }
     }
 
@@ -157,6 +166,14 @@ impl Builder {
         self
     }
 
+    /// For how long a [live handle](CredentialManager::handle) serves a value that could not be checked against its store:
+    /// 15 minutes by default, at most 24 hours. Zero serves none beyond the first check that fails.
+    #[cfg(feature = "cache")]
+    pub fn handle_stale_if_error(mut self, time: Duration) -> Self {
+        self.handle_stale_if_error = time.min(STALE_MAX);
+        self
+    }
+
     /// Retries, circuit breaker, timeouts and limits between the sealing layer and the store.
     #[cfg(feature = "resilience")]
     pub fn resilience(mut self, resilience: Resilience) -> Self {
@@ -223,6 +240,8 @@ impl Builder {
             clock: self.clock,
             keep_versions: self.keep_versions,
             secret_limit: self.secret_limit,
+            #[cfg(feature = "cache")]
+            handle_stale_if_error: self.handle_stale_if_error,
             opened: OnceCell::new(),
             changed: watch::Sender::new(0),
         };
@@ -239,6 +258,8 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keep_versions: u32,
     pub(crate) secret_limit: usize,
+    #[cfg(feature = "cache")]
+    pub(crate) handle_stale_if_error: Duration,
 }
 
 struct Source {
@@ -286,15 +307,6 @@ impl Inner {
         return self.access().is_some();
         #[cfg(not(feature = "access"))]
         false
-    }
-
-    /// What moves with every change of the policy, if there is one.
-    #[cfg(feature = "cache")]
-    pub(crate) fn policy_epoch(&self) -> Option<PolicyEpoch> {
-        #[cfg(feature = "access")]
-        return self.access().map(|access| access.policies().epoch());
-        #[cfg(not(feature = "access"))]
-        None
     }
 
     #[cfg(feature = "access")]

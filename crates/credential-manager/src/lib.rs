@@ -6,6 +6,8 @@ mod bundle;
 mod change;
 mod context;
 #[cfg(feature = "cache")]
+mod drive;
+#[cfg(feature = "cache")]
 mod handle;
 mod health;
 mod keys;

@@ -181,6 +181,24 @@ impl CredentialManager {
         answer
     }
 
+    /// The same, for work that goes on after the deadline of the request that began it.
+    #[cfg(feature = "cache")]
+    pub(crate) fn without_deadline(&self) -> Self {
+        Self {
+            deadline: None,
+            ..self.clone()
+        }
+    }
+
+    /// What is asked for when a value is read.
+    #[cfg(all(feature = "access", feature = "cache"))]
+    pub(crate) fn permission_to_read(&self) -> Permission {
+        match self.permission {
+            Some(claimed @ (Permission::Use | Permission::Test)) => claimed,
+            _ => Permission::Read,
+        }
+    }
+
     pub(crate) fn op_context(&self) -> OpContext {
         OpContext {
             purpose: self.purpose.clone(),

@@ -1,6 +1,6 @@
 use nebula_credential_core::{
     Credential, CredentialError, CredentialName, CredentialRef, Get, List, Op, Page, Phase, Plaintext,
-    Record, Selector, Version, VersionHead, decode_credential,
+    Record, RecordHead, Selector, Version, decode_credential,
 };
 
 use crate::{CredentialManager, CredentialMetadata, CredentialVersion, RawCredential};
@@ -33,12 +33,12 @@ impl CredentialManager {
         self.read_version(name, version).await.map(|(_, value)| value)
     }
 
-    /// The value, and which version it is.
+    /// The value, and what is known of it.
     pub(crate) async fn read_version<C: Credential>(
         &self,
         name: &str,
         version: Selector,
-    ) -> Result<(VersionHead, C), CredentialError> {
+    ) -> Result<(RecordHead, C), CredentialError> {
         let Record { head, payload } = self.fetch(self.id(name)?, version).await?;
         let stored = &head.version;
         if *stored.credential_type != *C::credential_type() {
@@ -63,7 +63,7 @@ impl CredentialManager {
             )));
         }
         let value = decode_credential(&payload, stored.schema_version)?;
-        Ok((head.version, value))
+        Ok((head, value))
     }
 
     pub(crate) async fn fetch(

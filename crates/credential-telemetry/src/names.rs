@@ -12,6 +12,11 @@ pub const VALUES: &str = "nebula_credential_values_served_total";
 pub const DENIED: &str = "nebula_credential_denied_total";
 /// Counter of records that were damaged or out of place: `operation`. One is reason enough to wake someone.
 pub const TAMPERED: &str = "nebula_credential_tamper_detections_total";
+/// Histogram of how old a new version was when a live handle had it, in seconds.
+pub const HANDLE_LAG: &str = "nebula_credential_handle_lag_seconds";
+/// Counter of what became of live handles: `outcome`, which is `rotated`, `failed` for an attempt to renew one, `suspended`,
+/// `resumed` or `ended`.
+pub const HANDLE_RENEWALS: &str = "nebula_credential_handle_renewals_total";
 /// Gauge, 1 or 0: `component`, which is `store`, `keys`, `audit`, `policy`, or `all` for whether values can be read.
 pub const UP: &str = "nebula_credential_up";
 /// Gauge of how long the store took to answer a health check, in seconds.

@@ -1,65 +1,264 @@
-//! Live handles under a policy.
+//! Live handles do not outlive the right to what they hold, nor its time, nor the store for long.
 
 use std::time::Duration;
 
-use nebula_credential::Clock as _;
-use nebula_credential::access::AccessPolicy;
-use nebula_credential::cache::ChangeKind;
+use nebula_credential::access::{AccessPolicy, Permissions, Sharing};
+use nebula_credential::cache::{ChangeKind, Changed, Changes};
 use nebula_credential::prelude::*;
-use nebula_credential_testkit::TestClock;
+use nebula_credential::resilience::FallbackStore;
+use nebula_credential::{Clock as _, Permission, StoreHandle};
+use nebula_credential_testkit::{Fault, TestClock};
 
-use crate::place::{Note, POLICY, Place, note, rule, user};
+use crate::place::{Note, POLICY, Place, SHARED, note, rule, user};
 
-#[tokio::test]
-async fn a_handle_ends_when_the_policy_denies_what_it_holds() {
-    let readers = rule("bob-reads", "allow", "user:bob", "read", "tenants = [\"*\"]");
-    let knows = rule("bob-knows", "allow", "user:bob", "test", "tenants = [\"*\"]");
-    let place = Place::new(&format!("{POLICY}{readers}"));
-    let alice = place.builder().build();
-    alice.store("n", note("one")).await.unwrap();
-    let held = alice.handle::<Note>("n").await.unwrap();
-    let handle = alice
-        .with_principal(user("bob"))
-        .handle::<Note>("n")
-        .await
-        .unwrap();
-    let mut changes = handle.changes();
-    assert_eq!(handle.with(|note| note.text.clone()).unwrap(), "one");
-    // To know of it is not to have it.
-    let policy = AccessPolicy::parse(&format!("{POLICY}{knows}")).unwrap();
-    place.policies.replace(policy);
-    assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Revoked);
-    assert!(handle.load().unwrap_err().is_access_denied());
-    let denied = place.records().pop().unwrap();
-    assert_eq!(
-        (denied.event.as_str(), denied.principal.as_deref()),
-        ("permission_denied", Some("user:bob"))
-    );
-    assert!(changes.next().await.is_none(), "nothing drives it any more");
-    assert_eq!(held.load().unwrap().text, "one");
-    assert!(held.is_driven());
+/// The next change; a handle that is not told of it in time has escaped.
+async fn next(changes: &mut Changes) -> Changed {
+    let change = tokio::time::timeout(Duration::from_secs(20), changes.next()).await;
+    change.unwrap().unwrap()
+}
+
+fn text(handle: &CredentialHandle<Note>) -> Result<String, CredentialError> {
+    handle.with(|note| note.text.clone())
+}
+
+fn replace(place: &Place, policy: &str) {
+    place.policies.replace(AccessPolicy::parse(policy).unwrap());
+}
+
+fn shared_until(until: Option<DateTime<Utc>>) -> Sharing {
+    Sharing::Grant {
+        to: user("bob"),
+        permissions: Permissions::only(Permission::Read),
+        until,
+    }
 }
 
 #[tokio::test]
-async fn a_handle_gives_out_nothing_past_the_expiry_of_what_is_stored() {
+async fn a_handle_ends_when_another_policy_denies_it() {
+    let bob_reads = rule("bob-reads", "allow", "user:bob", "read", "tenants = [\"*\"]");
+    let place = Place::new(&format!("{POLICY}{bob_reads}"));
+    let alice = place.builder().build();
+    alice.store("n", note("one")).await.unwrap();
+    let bob = alice.with_principal(user("bob"));
+    let (hers, his): (CredentialHandle<Note>, CredentialHandle<Note>) =
+        (alice.handle("n").await.unwrap(), bob.handle("n").await.unwrap());
+    let mut changes = his.changes();
+    let reads = place.records().len();
+
+    // To know of it is not to have it.
+    let bob_knows = rule("bob-knows", "allow", "user:bob", "test", "tenants = [\"*\"]");
+    replace(&place, &format!("{POLICY}{bob_knows}"));
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Revoked);
+    assert!(text(&his).unwrap_err().is_access_denied());
+    assert!(his.load().unwrap_err().is_access_denied());
+    assert!(!his.is_driven());
+    // What was decided by the new policy is on record, for her who keeps it as well.
+    let decided = async || {
+        let records = place.records().split_off(reads);
+        let of = |who: &str| {
+            records
+                .iter()
+                .any(|entry| entry.principal.as_deref() == Some(who))
+        };
+        of("user:alice") && of("user:bob")
+    };
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while !decided().await {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(text(&hers).unwrap(), "one");
+    let denials = place
+        .records()
+        .into_iter()
+        .filter(|entry| entry.event == "permission_denied");
+    assert_eq!(denials.count(), 1);
+
+    // Allowed again, he asks again.
+    replace(&place, &format!("{POLICY}{bob_reads}"));
+    assert!(his.load().is_err());
+    let again: CredentialHandle<Note> = bob.handle("n").await.unwrap();
+    assert_eq!(text(&again).unwrap(), "one");
+}
+
+#[tokio::test]
+async fn a_handle_ends_with_the_grant_it_was_made_under() {
+    let place = Place::new(&format!("{POLICY}{SHARED}"));
     let clock = TestClock::new();
-    let place = Place::new(POLICY);
     let alice = place.builder().clock(clock.clone()).build();
-    let hour = Duration::from_secs(3600);
-    let stored = alice.store("n", note("one")).expires_at(clock.now() + hour);
-    stored.await.unwrap();
-    let handle = alice.handle::<Note>("n").await.unwrap();
-    assert!(handle.load().is_ok());
-    clock.advance(hour);
-    assert!(matches!(handle.load(), Err(CredentialError::Expired(_))));
+    alice.store("n", note("one")).await.unwrap();
+    let bob = alice.with_principal(user("bob"));
+    let until = clock.now() + Duration::from_secs(3600);
+
+    alice.share("n", &shared_until(Some(until))).await.unwrap();
+    let handle: CredentialHandle<Note> = bob.handle("n").await.unwrap();
     let mut changes = handle.changes();
-    alice
-        .rotate("n", note("two"))
-        .expires_at(clock.now() + hour)
-        .await
-        .unwrap();
-    assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Rotated);
-    assert_eq!(handle.load().unwrap().text, "two");
-    clock.advance(hour);
-    assert!(matches!(handle.load(), Err(CredentialError::Expired(_))));
+    clock.set(until);
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Revoked);
+    assert!(handle.load().is_err());
+
+    alice.share("n", &shared_until(None)).await.unwrap();
+    let handle: CredentialHandle<Note> = bob.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    let revoke = Sharing::Revoke { from: user("bob") };
+    alice.share("n", &revoke).await.unwrap();
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Revoked);
+    assert!(handle.load().is_err());
+}
+
+#[tokio::test]
+async fn a_policy_that_denies_ends_a_handle_also_while_the_store_is_away() {
+    let place = Place::new(&format!("{POLICY}{SHARED}"));
+    let alice = place.builder().build();
+    alice.store("n", note("one")).await.unwrap();
+    alice.share("n", &shared_until(None)).await.unwrap();
+    let bob = alice.with_principal(user("bob"));
+    let handle: CredentialHandle<Note> = bob.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    let away = Fault::Refuse(CredentialError::unavailable("away"));
+    for op in ["head", "get"] {
+        place.faults.always(op, away.clone());
+    }
+    replace(&place, POLICY);
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Revoked);
+    assert!(handle.load().unwrap_err().is_access_denied());
+}
+
+#[tokio::test]
+async fn a_handle_gives_out_nothing_past_the_expiry_and_goes_on_with_the_next_value() {
+    let place = Place::new(POLICY);
+    let clock = TestClock::new();
+    let alice = place.builder().clock(clock.clone()).build();
+    let minute = Duration::from_secs(60);
+    let end = clock.now() + minute;
+    alice.store("n", note("one")).expires_at(end).await.unwrap();
+    let handle: CredentialHandle<Note> = alice.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    assert_eq!(text(&handle).unwrap(), "one");
+    clock.set(end);
+    // At that moment, whether or not anybody else has been at work.
+    assert!(text(&handle).unwrap_err().is_expired());
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Suspended);
+    assert!(handle.load().unwrap_err().is_expired());
+
+    let later = clock.now() + minute;
+    alice.rotate("n", note("two")).expires_at(later).await.unwrap();
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Rotated);
+    assert_eq!(text(&handle).unwrap(), "two");
+    clock.set(later);
+    assert!(text(&handle).unwrap_err().is_expired());
+}
+
+#[tokio::test]
+async fn what_cannot_be_checked_is_served_for_as_long_as_was_said() {
+    let place = Place::new(POLICY);
+    let clock = TestClock::new();
+    // As a process that has the store open apart from ours.
+    let theirs = LocalStorage::new(place.directory.path().join("secrets"));
+    let theirs = place.builder().storage(theirs).clock(clock.clone()).build();
+    theirs.store("n", note("one")).await.unwrap();
+    let bound = Duration::from_secs(600);
+    let ours = place
+        .builder()
+        .clock(clock.clone())
+        .handle_stale_if_error(bound)
+        .build();
+    // A store tells of changes once it is open.
+    ours.get::<Note>("n").await.unwrap();
+    let handle: CredentialHandle<Note> = ours.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    let away = || {
+        place
+            .faults
+            .always("head", Fault::Refuse(CredentialError::unavailable("away")));
+    };
+
+    // While the store says that nothing changed, there is nothing to check.
+    away();
+    clock.advance(2 * bound);
+    let quiet = tokio::time::timeout(Duration::from_millis(300), changes.next()).await;
+    assert!(quiet.is_err(), "{quiet:?} {:?}", handle.load().err());
+    assert_eq!(text(&handle).unwrap(), "one");
+
+    let tries = place.faults.count("head");
+    theirs.rotate("n", note("two")).await.unwrap();
+    while place.faults.count("head") == tries {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(bound - Duration::from_secs(1));
+    assert_eq!(text(&handle).unwrap(), "one");
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Suspended);
+    let error = handle.load().unwrap_err();
+    assert_eq!(error, CredentialError::unavailable("away"));
+
+    place.faults.heal();
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Rotated);
+    assert_eq!(text(&handle).unwrap(), "two");
+
+    // What is back and did not change is no rotation.
+    away();
+    let tags = Tags::from_pairs([("team", "a")]).unwrap();
+    theirs.set_tags("n", tags).await.unwrap();
+    while place.faults.calls().last().is_some_and(|call| !call.faulted) {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(bound);
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Suspended);
+    place.faults.heal();
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Refreshed);
+    assert_eq!(text(&handle).unwrap(), "two");
+}
+
+#[tokio::test]
+async fn a_handle_outlives_the_deadline_of_the_request_that_made_it() {
+    let place = Place::new(POLICY);
+    let clock = TestClock::new();
+    let alice = place.builder().clock(clock.clone()).build();
+    alice.store("n", note("one")).await.unwrap();
+    let soon = alice.with_deadline(clock.now() + Duration::from_secs(1));
+    let handle: CredentialHandle<Note> = soon.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    clock.advance(Duration::from_secs(2));
+    alice.rotate("n", note("two")).await.unwrap();
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Rotated);
+    assert_eq!(text(&handle).unwrap(), "two");
+}
+
+#[test]
+fn a_handle_ends_with_the_runtime_that_kept_it_current() {
+    let place = Place::new(POLICY);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let handle: CredentialHandle<Note> = runtime.block_on(async {
+        let alice = place.builder().build();
+        alice.store("n", note("one")).await.unwrap();
+        alice.handle("n").await.unwrap()
+    });
+    assert_eq!(text(&handle).unwrap(), "one");
+    drop(runtime);
+    let error = text(&handle).unwrap_err();
+    assert!(error.to_string().contains("nobody keeps"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_tell_of_changes_does_not_put_off_the_policy() {
+    let bob_reads = rule("bob-reads", "allow", "user:bob", "read", "tenants = [\"*\"]");
+    let place = Place::new(&format!("{POLICY}{bob_reads}"));
+    let alice = place.builder().build();
+    alice.store("n", note("one")).await.unwrap();
+    let silent = FallbackStore::new("only", place.faults.handle());
+    let bob = place
+        .builder()
+        .storage_handle(StoreHandle::new(silent))
+        .key_ring_dir(place.directory.path().join("secrets"))
+        .principal(user("bob"))
+        .build();
+    let handle: CredentialHandle<Note> = bob.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    replace(&place, POLICY);
+    let change = tokio::time::timeout(Duration::from_secs(10), changes.next()).await;
+    assert_eq!(change.unwrap().unwrap().kind, ChangeKind::Revoked);
+    assert!(handle.load().unwrap_err().is_access_denied());
 }

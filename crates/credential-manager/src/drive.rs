@@ -1,0 +1,399 @@
+//! What keeps a live handle current, and what ends it.
+
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use nebula_credential_cache::HandleUpdater;
+use nebula_credential_core::{
+    ChangeCounters, Credential, CredentialError, CredentialRef, Phase, RecordHead, Selector,
+};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use crate::CredentialManager;
+
+/// How often the change counters of a store and the epoch of the policy are looked at: a few nanoseconds each time, for a
+/// change made by another process to be seen as soon as a person would notice.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the policy in force is asked again, because the time of a rule or a grant may be over: microseconds each time.
+#[cfg(feature = "access")]
+const DECIDE: Duration = Duration::from_secs(1);
+/// How often a store that does not tell of changes is asked for the head of a credential; also the longest pause between
+/// attempts that fail.
+const ASK: Duration = Duration::from_secs(30);
+/// How long one attempt takes at most: the policy is not looked at meanwhile.
+const ATTEMPT: Duration = Duration::from_secs(10);
+
+/// Keeps a handle current until nobody holds it, or it has ended.
+pub(crate) struct Driver<C: Credential> {
+    manager: CredentialManager,
+    id: CredentialRef,
+    updater: HandleUpdater<C>,
+    news: News,
+    /// The last that is known of the credential.
+    head: RecordHead,
+    /// Whether what is handed out follows from `head`, a value or none.
+    settled: bool,
+    /// Whether there is a value to hand out, expired or not.
+    held: bool,
+    /// When what is handed out was last known to be current.
+    confirmed: DateTime<Utc>,
+    due: Due,
+    trouble: Option<Trouble>,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    Nothing,
+    /// See whether the credential changed.
+    Ask,
+    /// Read it again whether or not it did: another policy may decide otherwise.
+    #[cfg(feature = "access")]
+    Read,
+    /// Read it again, because the policy says no: for the refusal to be made, and recorded, where all are.
+    Denied,
+}
+
+/// Attempts fail.
+struct Trouble {
+    error: CredentialError,
+    pause: Duration,
+    next: Instant,
+}
+
+impl<C: Credential> Driver<C> {
+    /// For a handle with the value of `head`, which was read after `news` were first looked at, at `confirmed`.
+    pub(crate) fn new(
+        manager: &CredentialManager,
+        head: RecordHead,
+        mut updater: HandleUpdater<C>,
+        news: News,
+        confirmed: DateTime<Utc>,
+    ) -> Self {
+        expire(&mut updater, &head, manager);
+        Self {
+            manager: manager.without_deadline(),
+            id: head.id.clone(),
+            updater,
+            news,
+            head,
+            settled: true,
+            held: true,
+            confirmed,
+            due: Due::Nothing,
+            trouble: None,
+        }
+    }
+
+    pub(crate) async fn run(self) {
+        until(self.updater.unwatched(), self.keep_current()).await;
+    }
+
+    async fn keep_current(mut self) {
+        loop {
+            self.news.wait().await;
+            if self.step().await.is_break() {
+                return;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> ControlFlow<()> {
+        let now = self.manager.now();
+        if self.held
+            && let Err(expired) = self.updater.handle().version()
+        {
+            self.take_back(expired);
+        }
+        self.due = self.due.max(self.news.look(&self.manager, &self.head));
+        if self.due == Due::Nothing {
+            if self.news.counters.is_some() {
+                self.confirmed = now;
+            }
+            return ControlFlow::Continue(());
+        }
+        let rests = |trouble: &Trouble| trouble.next > Instant::now();
+        if self.due == Due::Denied || !self.trouble.as_ref().is_some_and(rests) {
+            let attempt = timeout(ATTEMPT, self.renew()).await;
+            match attempt.unwrap_or_else(|_| Err(no_answer())) {
+                Ok(true) => {
+                    self.confirmed = now;
+                    self.due = Due::Nothing;
+                    self.trouble = None;
+                }
+                Ok(false) => {
+                    self.updater.revoked();
+                    self.count("ended");
+                    return ControlFlow::Break(());
+                }
+                Err(error) if error.is_access_denied() => return self.denied(error),
+                Err(_) if self.due == Due::Denied => {
+                    let who = self.manager.principal();
+                    let error = format!(
+                        "{who} may not have {} any more; ask whoever keeps the access policy",
+                        self.id
+                    );
+                    return self.denied(CredentialError::access_denied(error));
+                }
+                Err(error) => self.failed(error),
+            }
+        }
+        self.lose_patience();
+        ControlFlow::Continue(())
+    }
+
+    fn denied(&mut self, error: CredentialError) -> ControlFlow<()> {
+        tracing::warn!(id = %self.id, "a live handle has ended: its holder may not have the credential any more");
+        self.updater.ended(error);
+        self.count("ended");
+        ControlFlow::Break(())
+    }
+
+    /// Brings the handle to the current version; `false` if there is none any more.
+    async fn renew(&mut self) -> Result<bool, CredentialError> {
+        let head = match self.manager.head(self.id.clone()).await {
+            Ok(head) => head,
+            Err(error) if error.is_not_found() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if head.deleted_at.is_some() || head.phase == Phase::Revoked {
+            return Ok(false);
+        }
+        if self.settled && self.due == Due::Ask && head == self.head {
+            return Ok(true);
+        }
+        self.settled = false;
+        // By its number: where the store does not tell of changes, a cache may still take an earlier one for the latest.
+        let latest = Selector::Exact(head.latest);
+        match self
+            .manager
+            .read_version::<C>(self.id.name().as_str(), latest)
+            .await
+        {
+            Ok((read, value)) => self.hand_out(&read, value)?,
+            Err(error @ (CredentialError::Expired(_) | CredentialError::InvalidState(_))) => {
+                self.take_back(error);
+            }
+            Err(error) => return Err(error),
+        }
+        self.head = head;
+        self.settled = true;
+        Ok(true)
+    }
+
+    fn hand_out(&mut self, head: &RecordHead, value: C) -> Result<(), CredentialError> {
+        let version = head.version.version;
+        if version > self.updater.version() {
+            self.updater.rotated(version, value)?;
+            self.count("rotated");
+            #[cfg(feature = "telemetry")]
+            if let Some(metrics) = self.manager.inner.metrics() {
+                let lag = (self.manager.now() - head.version.created_at).to_std();
+                let lag = lag.unwrap_or_default().as_secs_f64();
+                metrics.observe(nebula_credential_telemetry::names::HANDLE_LAG, &[], lag);
+            }
+        } else if !self.held {
+            self.updater.refreshed(version, value)?;
+            self.count("resumed");
+        } else {
+            return Ok(());
+        }
+        self.held = true;
+        expire(&mut self.updater, head, &self.manager);
+        Ok(())
+    }
+
+    /// Hands out nothing for now.
+    fn take_back(&mut self, why: CredentialError) {
+        if self.held {
+            tracing::warn!(id = %self.id, kind = why.kind().as_str(), "a live handle has no value for now");
+            self.count("suspended");
+        }
+        self.held = false;
+        self.updater.suspended(why);
+    }
+
+    fn failed(&mut self, error: CredentialError) {
+        let kind = error.kind().as_str();
+        self.count("failed");
+        let pause = match &self.trouble {
+            None => {
+                tracing::warn!(id = %self.id, kind, "a live handle could not be renewed; what there is goes on being served for a while");
+                LOOK
+            }
+            Some(trouble) => {
+                tracing::debug!(id = %self.id, kind, "a live handle could still not be renewed");
+                trouble.pause.saturating_mul(2).min(ASK)
+            }
+        };
+        let next = Instant::now() + pause;
+        self.trouble = Some(Trouble { error, pause, next });
+    }
+
+    /// Serves what cannot be checked for as long as the manager was told to, and no longer.
+    fn lose_patience(&mut self) {
+        let Some(trouble) = &self.trouble else { return };
+        let unchecked = (self.manager.now() - self.confirmed).to_std().unwrap_or_default();
+        if unchecked >= self.manager.inner.handle_stale_if_error {
+            let why = trouble.error.clone();
+            self.take_back(why);
+        }
+    }
+
+    fn count(&self, outcome: &'static str) {
+        #[cfg(feature = "telemetry")]
+        if let Some(metrics) = self.manager.inner.metrics() {
+            let name = nebula_credential_telemetry::names::HANDLE_RENEWALS;
+            metrics.increment(name, &[("outcome", outcome)], 1);
+        }
+        #[cfg(not(feature = "telemetry"))]
+        let _ = outcome;
+    }
+}
+
+impl<C: Credential> Drop for Driver<C> {
+    /// Where the runtime ended before the handle: nobody would hear of a revocation.
+    fn drop(&mut self) {
+        if self.updater.is_watched() {
+            self.updater.ended(CredentialError::unavailable(format!(
+                "nobody keeps the handle on {} current, since the tokio runtime it was made in has ended; ask for another",
+                self.id
+            )));
+        }
+    }
+}
+
+/// Does `work` until it ends, or `end` comes: it is dropped then, with all it holds.
+async fn until(end: impl Future<Output = ()>, work: impl Future<Output = ()>) {
+    let (mut end, mut work) = (pin!(end), pin!(work));
+    poll_fn(|cx| match end.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => work.as_mut().poll(cx),
+    })
+    .await;
+}
+
+fn expire<C: Credential>(updater: &mut HandleUpdater<C>, head: &RecordHead, manager: &CredentialManager) {
+    if let Some(end) = head.version.expires_at {
+        updater.expires_at(end, Arc::clone(&manager.inner.clock));
+    }
+}
+
+fn no_answer() -> CredentialError {
+    CredentialError::unavailable(format!(
+        "the store did not answer within {} s; see that it can be reached",
+        ATTEMPT.as_secs()
+    ))
+}
+
+/// Where news of a credential come from.
+pub(crate) struct News {
+    counters: Option<(Arc<dyn ChangeCounters>, usize)>,
+    stood: Option<u64>,
+    /// Of a store that does not tell of changes: when it is asked next.
+    ask_at: Instant,
+    /// Moves with changes made through the manager.
+    changed: watch::Receiver<u64>,
+    #[cfg(feature = "access")]
+    policy: Option<Policy>,
+}
+
+impl News {
+    pub(crate) async fn of(manager: &CredentialManager, id: &CredentialRef) -> Result<Self, CredentialError> {
+        let counters = manager.inner.opened().await?.store.changes();
+        let counters = counters.map(|counters| {
+            let counter = counters.counter_of(id);
+            (counters, counter)
+        });
+        Ok(Self {
+            stood: counters
+                .as_ref()
+                .and_then(|(counters, counter)| counters.read(*counter)),
+            counters,
+            ask_at: Instant::now() + ASK,
+            changed: manager.inner.changed.subscribe(),
+            #[cfg(feature = "access")]
+            policy: manager.inner.access().map(|access| Policy::of(access, manager)),
+        })
+    }
+
+    /// Waits for a time to look.
+    async fn wait(&mut self) {
+        // The manager that makes changes lives as long as this task; a pause that passes is a time to look as well.
+        if timeout(LOOK, self.changed.changed()).await.is_ok() {
+            self.ask_at = Instant::now();
+        }
+    }
+
+    /// What there is to do since the last look; `head` is what is known of the credential.
+    fn look(&mut self, manager: &CredentialManager, head: &RecordHead) -> Due {
+        let mut due = match &self.counters {
+            Some((counters, counter)) => {
+                let stands = counters.read(*counter);
+                let moved = stands.is_none() || stands != self.stood;
+                self.stood = stands;
+                if moved { Due::Ask } else { Due::Nothing }
+            }
+            None if self.ask_at <= Instant::now() => {
+                self.ask_at = Instant::now() + ASK;
+                Due::Ask
+            }
+            None => Due::Nothing,
+        };
+        #[cfg(feature = "access")]
+        if let Some(policy) = &mut self.policy {
+            due = due.max(policy.look(manager, head));
+        }
+        #[cfg(not(feature = "access"))]
+        let _ = (manager, head, &mut due);
+        due
+    }
+}
+
+/// The policy that the holder of a handle is under.
+#[cfg(feature = "access")]
+struct Policy {
+    policies: nebula_credential_access::Policies,
+    epoch: u64,
+    wanted: nebula_credential_core::Permission,
+    decide_at: Instant,
+}
+
+#[cfg(feature = "access")]
+impl Policy {
+    fn of(access: &nebula_credential_access::AccessLayer, manager: &CredentialManager) -> Self {
+        let policies = access.policies().clone();
+        Self {
+            epoch: policies.epoch().current(),
+            policies,
+            wanted: manager.permission_to_read(),
+            decide_at: Instant::now() + DECIDE,
+        }
+    }
+
+    fn look(&mut self, manager: &CredentialManager, head: &RecordHead) -> Due {
+        let epoch = self.policies.epoch().current();
+        let moved = epoch != self.epoch;
+        if !moved && self.decide_at > Instant::now() {
+            return Due::Nothing;
+        }
+        self.epoch = epoch;
+        self.decide_at = Instant::now() + DECIDE;
+        let inquiry = nebula_credential_access::Inquiry {
+            ctx: &manager.op_context(),
+            id: &head.id,
+            permission: Some(self.wanted),
+            known: nebula_credential_access::Known::Head(head),
+        };
+        if !self.policies.current().decide(inquiry).is_allowed() {
+            return Due::Denied;
+        }
+        if moved { Due::Read } else { Due::Nothing }
+    }
+}
