@@ -82,13 +82,16 @@ async fn ten_thousand_readers_of_a_cold_value_cost_one_read() {
     let place = Place::new();
     let manager = place.ours().cache_ttl(TTL).build();
     manager.store("n", note("one")).await.unwrap();
-    place.faults.once("get", Fault::Delay(Duration::from_millis(20)));
+    let gate = Gate::new();
+    place.faults.once("get", Fault::HoldBefore(gate.clone()));
     let readers: Vec<_> = (0..10_000)
         .map(|_| {
             let manager = manager.clone();
             tokio::spawn(async move { text(&manager).await })
         })
         .collect();
+    gate.arrival().await;
+    gate.release(1);
     for reader in readers {
         assert_eq!(reader.await.unwrap(), "one");
     }

@@ -117,3 +117,16 @@ async fn who_has_time_does_not_share_the_answer_of_who_has_none() {
     };
     assert_eq!(place.seen(both).await, "unavailable+two 3x 3s");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_hangs_is_followed_by_another_within_the_deadline() {
+    let place = Place::new();
+    let manager = whole(&place, 3).build();
+    manager.store("n", note("one")).await.unwrap();
+    place.faults.once("get", Trouble::Silent.fault());
+    let within = |seconds| manager.with_deadline(place.clock().now() + TimeDelta::seconds(seconds));
+    assert_eq!(place.seen(read(&within(8))).await, "one 2x 5s");
+    // Where no time is left, nothing is asked.
+    let error = within(0).metadata("n").await.unwrap_err();
+    assert!(matches!(error, CredentialError::DeadlineExceeded(_)), "{error}");
+}

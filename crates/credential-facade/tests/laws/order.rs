@@ -1,12 +1,12 @@
-//! The order of the layers: what is denied, found in memory, timed out or given up, and what becomes of it.
+//! The order of the layers: what is denied, found in memory or given up, and what becomes of it. What is slow or hangs is in
+//! the table of faults.
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nebula_credential::prelude::*;
-use nebula_credential::resilience::{BreakerConfig, Resilience, RetryConfig};
-use nebula_credential::{Clock as _, NoMetrics, SystemClock};
+use nebula_credential::resilience::{BreakerConfig, Resilience};
+use nebula_credential::{NoMetrics, SystemClock};
 use nebula_credential_testkit::{Fault, Gate};
 
 use crate::place::{Note, POLICY, Place, note, user};
@@ -134,34 +134,4 @@ async fn a_caller_that_gives_up_loses_no_acknowledged_write_and_leaves_nothing_b
         .filter(|entry| entry.outcome.as_deref() == Some("abandoned"))
         .count();
     assert_eq!(abandoned, 10);
-}
-
-#[tokio::test]
-async fn an_attempt_that_hangs_is_followed_by_another_within_the_deadline() {
-    let place = Place::new(POLICY);
-    let resilience = Resilience::new(
-        BreakerConfig::default(),
-        Arc::new(SystemClock),
-        Arc::new(NoMetrics),
-    )
-    .timeout(Duration::from_millis(50))
-    .retry(RetryConfig {
-        base: Duration::ZERO,
-        ..RetryConfig::default()
-    });
-    let alice = place.builder().resilience(resilience).build();
-    // Not in real time but for what hangs.
-    let patient = alice.clone();
-    patient.store("n", note("one")).await.unwrap();
-    place.faults.once("get", Fault::Hang);
-    let deadline = SystemClock.now() + chrono::TimeDelta::seconds(60);
-    assert_eq!(
-        alice.with_deadline(deadline).get::<Note>("n").await.unwrap().text,
-        "one"
-    );
-    assert_eq!(place.faults.count("get"), 2);
-    let past = SystemClock.now() - chrono::TimeDelta::seconds(1);
-    let late = alice.with_deadline(past);
-    let error = late.metadata("n").await.unwrap_err();
-    assert!(matches!(error, CredentialError::DeadlineExceeded(_)), "{error}");
 }
