@@ -45,6 +45,22 @@ pub struct RecordHead {
     pub tags: Tags,
 }
 
+impl RecordHead {
+    /// Refuses what would bring a revoked credential back.
+    ///
+    /// # Errors
+    /// [`CredentialError::InvalidState`].
+    pub fn check_not_revoked(&self) -> Result<(), CredentialError> {
+        if self.phase != Phase::Revoked {
+            return Ok(());
+        }
+        Err(CredentialError::invalid_state(format!(
+            "{} is revoked, which is final; delete it first, or use another name",
+            self.id
+        )))
+    }
+}
+
 /// A record with its payload, sealed or plain.
 #[derive(Debug)]
 pub struct Record<P> {

@@ -214,15 +214,17 @@ pub struct Put<P> {
 }
 
 impl<P> Put<P> {
-    /// The checks every store makes before it writes: the precondition, then that the version is the next one.
+    /// The checks every store makes before it writes, in the step that writes: the precondition, that the version is
+    /// the one after `latest`, which the store ever held, and that what is revoked stays so. `live` is the head, if the
+    /// credential is live.
     ///
     /// # Errors
-    /// Those of [`Precondition::check`], and [`CredentialError::VersionConflict`].
-    pub fn check(&self, latest: Option<Version>, live: bool) -> Result<(), CredentialError> {
-        self.precondition.check(&self.id, latest, live)?;
+    /// Those of [`Precondition::check`], [`CredentialError::VersionConflict`], and [`CredentialError::InvalidState`].
+    pub fn check(&self, latest: Option<Version>, live: Option<&RecordHead>) -> Result<(), CredentialError> {
+        self.precondition.check(&self.id, latest, live.is_some())?;
         let next = latest.map_or(Some(Version::FIRST), Version::next);
         if next == Some(self.version.version) {
-            return Ok(());
+            return live.map_or(Ok(()), RecordHead::check_not_revoked);
         }
         Err(CredentialError::VersionConflict {
             name: self.id.to_string(),
@@ -273,6 +275,21 @@ pub struct Update {
     pub phase: Option<Phase>,
     /// What must hold.
     pub precondition: Precondition,
+}
+
+impl Update {
+    /// The checks every store makes before it changes `live`, in the step that does: the precondition, and that what is
+    /// revoked stays so.
+    ///
+    /// # Errors
+    /// Those of [`Precondition::check`], and [`CredentialError::InvalidState`].
+    pub fn check(&self, live: &RecordHead) -> Result<(), CredentialError> {
+        self.precondition.check(&self.id, Some(live.latest), true)?;
+        match self.phase {
+            None | Some(Phase::Revoked) => Ok(()),
+            Some(_) => live.check_not_revoked(),
+        }
+    }
 }
 
 /// Deletes a credential.

@@ -56,7 +56,7 @@ impl SecretStore for Least {
         let (latest, live) = kept.get(&op.id).map_or((None, None), |(latest, record)| {
             (Some(*latest), record.as_ref().map(|record| record.head.clone()))
         });
-        op.check(latest, live.is_some())?;
+        op.check(latest, live.as_ref())?;
         let head = op.head(live.as_ref(), ctx.now());
         let record = Record {
             head: head.clone(),

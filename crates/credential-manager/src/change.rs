@@ -373,8 +373,8 @@ fn check_target(
                 head.version.credential_type
             )))
         }
-        Some(head) if head.phase == Phase::Revoked => head.phase.become_phase(Phase::Active).map(drop),
-        _ => Ok(()),
+        Some(head) => head.check_not_revoked(),
+        None => Ok(()),
     }
 }
 

@@ -31,8 +31,10 @@ pub(crate) fn put(conn: &Connection, op: &Put<Sealed>, now: DateTime<Utc>) -> Re
     };
     let live = stored
         .as_ref()
-        .is_some_and(|stored| stored.head.deleted_at.is_none());
+        .map(|stored| &stored.head)
+        .filter(|head| head.deleted_at.is_none());
     op.check(latest, live)?;
+    let live = live.is_some();
 
     let id = match &stored {
         Some(stored) => stored.id,
@@ -158,7 +160,7 @@ fn live(conn: &Connection, id: &CredentialRef) -> Result<Stored, Fault> {
 
 pub(crate) fn update(conn: &Connection, op: &Update, now: DateTime<Utc>) -> Result<RecordHead, Fault> {
     let Stored { id, mut head } = live(conn, &op.id)?;
-    op.precondition.check(&op.id, Some(head.latest), true)?;
+    op.check(&head)?;
     if let Some(tags) = &op.tags {
         retag(conn, &op.id, &head.tags, tags)?;
         head.tags = tags.clone();

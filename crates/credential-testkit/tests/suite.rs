@@ -123,6 +123,8 @@ mistakes! {
     CutsPayloads => the_longest_payload_is_kept_and_no_longer_one;
     PlainIsRefused => plain_values_need_a_store_that_encrypts;
     PhaseIsLost => every_phase_is_kept;
+    RevivesRevoked => what_is_revoked_stays_so;
+    UpdateRevives => what_is_revoked_stays_so;
     ServerClock => changes_are_dated_by_the_clock_of_the_request;
     CreatedMoves => changes_are_dated_by_the_clock_of_the_request;
     LatestPayloadForAll => an_exact_version_is_read;
@@ -156,8 +158,9 @@ fn caught(mistake: Mistake, property: &str) {
         .find(|candidate| candidate.name == property)
         .unwrap();
     let check = || run(|| fixture(mistake), |fixture| property.check(fixture));
+    // On a busy machine those that race may happen not to meet.
     assert!(
-        std::panic::catch_unwind(check).is_err(),
+        (0..10).any(|_| std::panic::catch_unwind(check).is_err()),
         "{} does not catch {mistake:?}",
         property.name
     );

@@ -110,7 +110,7 @@ impl State {
             Op::Put(put) => {
                 let latest = self.records.get(&put.id).map(|(head, _)| head.latest);
                 let live = self.live(&put.id).ok().map(|(head, _)| head.clone());
-                put.check(latest, live.is_some())?;
+                put.check(latest, live.as_ref())?;
                 let head = put.head(live.as_ref(), ctx.now());
                 let value = put.payload.expose().to_vec();
                 self.records.insert(put.id, (head.clone(), value));

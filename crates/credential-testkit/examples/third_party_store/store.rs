@@ -48,7 +48,7 @@ impl SecretStore for ShelfStore {
         let mut shelf = self.0.lock().await;
         let latest = shelf.get(&op.id).map(|(head, _)| head.latest);
         let old = live(&mut shelf, &op.id).ok().map(|(head, _)| head.clone());
-        op.check(latest, old.is_some())?;
+        op.check(latest, old.as_ref())?;
         let new = op.head(old.as_ref(), ctx.now());
         let (head, kept) = shelf.entry(op.id).or_insert((new.clone(), Vec::new()));
         head.clone_from(&new);

@@ -195,6 +195,7 @@ macro_rules! __properties {
             retention_is_bounded_by_the_capability
             a_put_without_tags_keeps_them
             every_phase_is_kept
+            what_is_revoked_stays_so
             the_longest_payload_is_kept_and_no_longer_one
             plain_values_need_a_store_that_encrypts
             the_longest_names_and_most_tags_are_kept
@@ -299,7 +300,7 @@ pub mod properties {
         plain_values_need_a_store_that_encrypts, retention_drops_the_oldest_first,
         retention_is_bounded_by_the_capability, the_current_version_is_never_dropped,
         the_first_version_is_one, the_longest_names_and_most_tags_are_kept,
-        the_longest_payload_is_kept_and_no_longer_one,
+        the_longest_payload_is_kept_and_no_longer_one, what_is_revoked_stays_so,
     };
     pub use super::reads::{
         a_head_says_the_same_everywhere, a_missing_version_is_told_from_a_missing_credential,

@@ -1,9 +1,11 @@
 //! What storing a version does, and to what.
 
-use nebula_credential_core::{CredentialError, Phase, Plaintext, Put, Rewrite, Sealed, limits};
+use nebula_credential_core::{
+    CredentialError, DeleteMode, Phase, Plaintext, Put, Rewrite, Sealed, Update, limits,
+};
 
 use super::Fixture;
-use super::subject::{Subject, change, envelope, id, number, payload, tags, whole};
+use super::subject::{Subject, change, envelope, id, number, payload, removal, tags, whole};
 use super::verdict::Refused as _;
 
 /// A credential begins with version 1; any other number is a conflict, and nothing is stored.
@@ -133,20 +135,17 @@ pub async fn a_put_without_tags_keeps_them(fixture: Fixture) {
 /// Each of the eleven phases is kept; whether a move is lawful is decided above.
 pub async fn every_phase_is_kept(fixture: Fixture) {
     let s = Subject::of(&fixture);
-    let name = id("db");
-    for (version, &phase) in (1..).zip(Phase::ALL) {
+    for (&phase, &other) in Phase::ALL.iter().zip(Phase::ALL.iter().rev()) {
+        let name = id(&format!("db-{}", phase.id()));
         s.put(Put {
             phase,
-            ..s.version(&name, version)
+            ..s.version(&name, 1)
         })
         .await
         .unwrap();
         assert_eq!(s.head(&name).await.unwrap().phase, phase);
-        let Some(&other) = Phase::ALL.iter().rev().nth(version as usize - 1) else {
-            continue;
-        };
-        if s.capability.update {
-            let update = nebula_credential_core::Update {
+        if s.capability.update && phase != Phase::Revoked {
+            let update = Update {
                 phase: Some(other),
                 ..change(&name)
             };
@@ -154,6 +153,51 @@ pub async fn every_phase_is_kept(fixture: Fixture) {
             assert_eq!(s.get(&name).await.unwrap().head.phase, other);
         }
     }
+}
+
+/// In the step that writes, a put onto a revoked credential and an update to another phase are `InvalidState`: whoever
+/// looked before the revocation cannot undo it. What is purged and stored anew begins anew.
+pub async fn what_is_revoked_stays_so(fixture: Fixture) {
+    let s = Subject::of(&fixture);
+    let name = id("db");
+    s.put(Put {
+        phase: Phase::Revoked,
+        ..s.version(&name, 1)
+    })
+    .await
+    .unwrap();
+    let before = s.picture(&name).await;
+    for phase in [Phase::Active, Phase::Revoked] {
+        s.put(Put {
+            phase,
+            ..s.version(&name, 2)
+        })
+        .await
+        .invalid_state();
+    }
+    if s.capability.update {
+        for phase in Phase::ALL.iter().filter(|phase| **phase != Phase::Revoked) {
+            let update = Update {
+                phase: Some(*phase),
+                ..change(&name)
+            };
+            s.update(update).await.invalid_state();
+        }
+    }
+    assert_eq!(s.picture(&name).await, before);
+    if s.capability.update {
+        for phase in [None, Some(Phase::Revoked)] {
+            let update = Update {
+                phase,
+                tags: Some(tags([("team", "a")])),
+                ..change(&name)
+            };
+            assert_eq!(s.update(update).await.unwrap().phase, Phase::Revoked);
+        }
+    }
+    s.delete(removal(&name, DeleteMode::Purge)).await.unwrap();
+    s.put(s.version(&name, 2)).await.unwrap();
+    assert_eq!(s.head(&name).await.unwrap().phase, Phase::Active);
 }
 
 /// A payload of `max_sealed_bytes` is stored; one byte more is `LimitExceeded`, and nothing is stored.

@@ -58,6 +58,8 @@ pub enum Mistake {
     UpdateClearsTags,
     IgnoresOtherPreconditions,
     PhaseIsLost,
+    RevivesRevoked,
+    UpdateRevives,
     CutsNames,
     TrimsPayloads,
     CutsPayloads,

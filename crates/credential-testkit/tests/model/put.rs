@@ -3,7 +3,9 @@
 use std::sync::PoisonError;
 use std::time::Duration;
 
-use nebula_credential_core::{CredentialError, OpContext, Precondition, Put, RecordHead, Sealed, Tags};
+use nebula_credential_core::{
+    CredentialError, OpContext, Phase, Precondition, Put, RecordHead, Sealed, Tags,
+};
 
 use super::{Answer, Entry, Kept, MOST, Mistake, Model};
 
@@ -24,7 +26,7 @@ impl Model {
     pub(super) fn check(&self, op: &Put<Sealed>) -> Answer<Option<RecordHead>> {
         let entries = self.entries();
         let old = entries.get(&self.key(&op.id));
-        let live = old.is_some_and(Entry::live);
+        let live = old.filter(|entry| entry.live()).map(|entry| &entry.head);
         let mut latest = old.map(|entry| entry.head.latest);
         if self.is(Mistake::ReusesNumbersAfterPurge) && old.is_some_and(|entry| entry.kept.is_empty())
             || self.is(Mistake::ReusesNumbersAfterDelete)
@@ -33,11 +35,12 @@ impl Model {
             latest = None;
         }
         match self.mistake {
-            Mistake::AcceptsAnyVersion => op.precondition.check(&op.id, latest, live)?,
+            Mistake::AcceptsAnyVersion => op.precondition.check(&op.id, latest, live.is_some())?,
+            Mistake::RevivesRevoked if live.is_some_and(|head| head.phase == Phase::Revoked) => {}
             Mistake::IgnoresIfAbsent if op.precondition == Precondition::IfAbsent => {}
             _ => op.check(latest, live)?,
         }
-        Ok(old.filter(|_| live).map(|entry| entry.head.clone()))
+        Ok(live.cloned())
     }
 
     pub(super) fn write(&self, ctx: &OpContext, op: &Put<Sealed>, live: Option<&RecordHead>) -> RecordHead {
@@ -60,7 +63,7 @@ impl Model {
             Mistake::TagsAreLost if op.tags.is_none() => head.tags = Tags::new(),
             Mistake::TagsSurviveDeletion if op.tags.is_none() => head.tags = old_tags,
             Mistake::ServerClock => head.updated_at += Duration::from_secs(3),
-            Mistake::PhaseIsLost => head.phase = nebula_credential_core::Phase::Active,
+            Mistake::PhaseIsLost => head.phase = Phase::Active,
             Mistake::CreatedMoves => head.created_at = head.version.created_at,
             Mistake::TrimsTags => {
                 let trimmed: Vec<_> = head.tags.iter().map(|(key, value)| (key, value.trim())).collect();

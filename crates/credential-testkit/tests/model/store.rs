@@ -139,8 +139,8 @@ impl SecretStore for Model {
             .get_mut(&self.key(&op.id))
             .filter(|entry| entry.live())
             .ok_or_else(|| absent(&op.id))?;
-        if !self.is(Mistake::IgnoresOtherPreconditions) {
-            op.precondition.check(&op.id, Some(entry.head.latest), true)?;
+        if !self.is(Mistake::IgnoresOtherPreconditions) && !self.is(Mistake::UpdateRevives) {
+            op.check(&entry.head)?;
         }
         let old_tags = if self.is(Mistake::UpdateClearsTags) {
             Tags::new()

@@ -111,7 +111,7 @@ impl SecretStore for MemoryStore {
         let old = heads.get(&op.id);
         op.check(
             old.map(|head| head.latest),
-            old.is_some_and(|head| head.deleted_at.is_none()),
+            old.filter(|head| head.deleted_at.is_none()),
         )?;
         let head = RecordHead {
             id: op.id.clone(),
