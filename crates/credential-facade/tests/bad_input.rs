@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nebula_credential::prelude::*;
-use nebula_credential::{ErrorKind, Plaintext, decode_credential};
+use nebula_credential::{ErrorKind, Phase, Plaintext, decode_credential};
 use nebula_credential_testkit::TestClock;
 use tempfile::TempDir;
 
@@ -326,23 +326,12 @@ async fn a_redacted_value_is_not_stored() {
 
 #[tokio::test]
 async fn what_is_revoked_stays_revoked() {
-    use nebula_credential::{CredentialRef, OpContext, Phase, Precondition, SecretStore as _, Update};
-
     let directory = with_a_note(key_file).await;
     let manager = manager(directory.path(), key_file(&directory));
     manager.rotate("note", note("second")).await.unwrap();
-    let update = Update {
-        id: CredentialRef::new(
-            "default".parse().unwrap(),
-            "global".parse().unwrap(),
-            "note".parse().unwrap(),
-        ),
-        tags: None,
-        phase: Some(Phase::Revoked),
-        precondition: Precondition::None,
-    };
-    let store = LocalStorage::existing(directory.path().join("secrets"));
-    store.update(&OpContext::default(), update).await.unwrap();
+    let revoked = manager.revoke("note").await.unwrap();
+    assert_eq!(revoked.phase, Phase::Revoked);
+    manager.revoke("note").await.unwrap();
 
     refused(
         &read(&manager).await.unwrap_err(),
@@ -354,10 +343,13 @@ async fn what_is_revoked_stays_revoked() {
         manager.rotate("note", note("third")).await.unwrap_err(),
         manager.rollback("note").await.unwrap_err(),
     ] {
-        refused(&error, ErrorKind::InvalidState, "store a new credential");
+        refused(&error, ErrorKind::InvalidState, "delete it first");
     }
     assert_eq!(
         manager.metadata("note").await.unwrap().state,
         CredentialState::Revoked
     );
+    manager.delete("note").await.unwrap();
+    manager.store("note", note("anew")).await.unwrap();
+    assert_eq!(read(&manager).await.unwrap(), "anew");
 }

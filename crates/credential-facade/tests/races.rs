@@ -4,8 +4,8 @@
 
 use std::future::IntoFuture as _;
 
-use nebula_credential::StoreHandle;
 use nebula_credential::prelude::*;
+use nebula_credential::{ErrorKind, Phase, StoreHandle};
 use nebula_credential_testkit::{Fault, FaultStore, Gate};
 use tempfile::TempDir;
 
@@ -60,6 +60,19 @@ async fn a_rotation_overtaken_by_a_deletion_finds_nothing_and_brings_nothing_bac
         "one",
         "the deleted value is still there to restore"
     );
+}
+
+#[tokio::test]
+async fn a_rotation_overtaken_by_a_revocation_does_not_undo_it() {
+    let (_directory, slow, quick, gate) = overtaken("put", Fault::HoldBefore).await;
+    let (done, ()) = tokio::join!(slow.rotate("n", note("two")).into_future(), async {
+        gate.arrival().await;
+        quick.revoke("n").await.unwrap();
+        gate.release(1);
+    });
+    assert_eq!(done.unwrap_err().kind(), ErrorKind::InvalidState);
+    assert_eq!(quick.metadata("n").await.unwrap().phase, Phase::Revoked);
+    assert!(slow.get::<Note>("n").await.is_err());
 }
 
 #[tokio::test]
