@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use self::steps::{Random, Step};
 use crate::Result;
 use crate::cargo::Metadata;
-use crate::ncred::{Place, Workshop};
+use crate::ncred::{Place, State, Workshop};
 
 /// How many cycles there are, unless `--cycles` or the environment says otherwise.
 const CYCLES: u64 = 50;
@@ -50,67 +50,43 @@ pub(crate) fn check(metadata: &Metadata, cycles: u64) -> Result<bool> {
     println!("crash: seed {seed}");
     let mut random = Random(seed);
     let mut state = place.state()?;
-    let mut usual = BTreeMap::new();
+    let mut usual = Usual {
+        first,
+        times: BTreeMap::new(),
+    };
     let mut counts = BTreeMap::<&str, Counts>::new();
     let mut flaws = Vec::new();
     for cycle in 0..cycles {
         let step = Step::choose(&state, cycle, &mut random);
         let new = step.applied(&state);
-        let usual: &mut Duration = usual.entry(step.verb).or_insert(first);
-        // At random within each tenth in turn, so that a few cycles see all of them.
-        let share = cycle % 10 * 130 + random.below(130);
-        let patience = usual.mul_f64(share as f64 / 1000.0);
-        let end = killed(&place, &step, patience)?;
-        if end.acknowledged {
-            *usual = (*usual * 3 + end.took) / 4;
-        } else {
-            // A busy machine is slower than it was.
-            *usual = usual.mul_f64(1.02);
-        }
+        let end = killed(&place, &step, usual.share(step.verb, cycle, &mut random))?;
+        usual.learn(step.verb, &end);
         let counts = counts.entry(step.verb).or_default();
         counts.killed += u64::from(end.killed);
         counts.acknowledged += u64::from(end.acknowledged);
-        let mut flaw = |what: String| flaws.push(format!("cycle {cycle}: {step}: {what}"));
+        let mut note = |what: String| flaws.push(format!("cycle {cycle}: {step}: {what}"));
         if !end.killed && !end.acknowledged {
-            flaw(format!("refused: {}", end.words.trim()));
+            note(format!("refused: {}", end.words.trim()));
         }
         let start = Instant::now();
-        match place.state() {
+        let found = match place.state() {
+            Ok(found) => found,
             Err(error) => {
-                flaw(format!("unreadable: {error}"));
+                note(format!("unreadable: {error}"));
                 break;
             }
-            Ok(found)
-                if end.acknowledged && found != new && !(step.may_wait && found.is_between(&state, &new)) =>
-            {
-                flaw(format!("acknowledged and not there: {}", found.differences(&new)));
-                state = found;
-            }
-            Ok(found) => {
-                let allowed = if step.in_steps {
-                    found.is_between(&state, &new)
-                } else {
-                    found == state || found == new
-                };
-                if !allowed {
-                    let (old, new) = (found.differences(&state), found.differences(&new));
-                    flaw(format!(
-                        "neither old nor new; of the old differ: {old}; of the new: {new}"
-                    ));
-                }
-                counts.done += u64::from(!end.acknowledged && found == new && found != state);
-                state = found;
-            }
+        };
+        if let Some(what) = flaw(&step, end.acknowledged, &state, &new, &found) {
+            note(what);
         }
+        counts.done += u64::from(!end.acknowledged && found == new && found != state);
         counts.read = counts.read.max(start.elapsed());
+        state = found;
     }
     let mut sum = Counts::default();
     for (verb, counts) in &counts {
         println!("crash: {verb}: {counts}");
-        sum.killed += counts.killed;
-        sum.acknowledged += counts.acknowledged;
-        sum.done += counts.done;
-        sum.read = sum.read.max(counts.read);
+        sum.add(counts);
     }
     for flaw in &flaws {
         println!("  FLAW {flaw}");
@@ -122,6 +98,46 @@ pub(crate) fn check(metadata: &Metadata, cycles: u64) -> Result<bool> {
     Ok(flaws.is_empty() && sum.killed > 0)
 }
 
+/// What is wrong with what a step left, where there was `old` before it and it makes `new` of that.
+fn flaw(step: &Step, acknowledged: bool, old: &State, new: &State, found: &State) -> Option<String> {
+    let is_between = || found.is_between(old, new);
+    if acknowledged {
+        let is_there = found == new || step.may_wait && is_between();
+        return (!is_there).then(|| format!("acknowledged and not there: {}", found.differences(new)));
+    }
+    let is_whole = found == old || found == new || step.in_steps && is_between();
+    (!is_whole).then(|| {
+        let (old, new) = (found.differences(old), found.differences(new));
+        format!("neither old nor new; of the old differ: {old}; of the new: {new}")
+    })
+}
+
+/// How long each verb takes to its end.
+struct Usual {
+    /// What is thought of a verb that was not seen to end yet.
+    first: Duration,
+    times: BTreeMap<&'static str, Duration>,
+}
+
+impl Usual {
+    /// Up to a little more than a verb takes: at random within each tenth in turn, so that a few cycles see all of them.
+    fn share(&self, verb: &str, cycle: u64, random: &mut Random) -> Duration {
+        let share = cycle % 10 * 130 + random.below(130);
+        let usual = self.times.get(verb).unwrap_or(&self.first);
+        usual.mul_f64(share as f64 / 1000.0)
+    }
+
+    fn learn(&mut self, verb: &'static str, end: &End) {
+        let usual = self.times.entry(verb).or_insert(self.first);
+        *usual = if end.acknowledged {
+            (*usual * 3 + end.took) / 4
+        } else {
+            // A busy machine is slower than it was.
+            usual.mul_f64(1.02)
+        };
+    }
+}
+
 #[derive(Default)]
 struct Counts {
     killed: u64,
@@ -130,6 +146,15 @@ struct Counts {
     done: u64,
     /// The longest time that reading everything took.
     read: Duration,
+}
+
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        self.killed += other.killed;
+        self.acknowledged += other.acknowledged;
+        self.done += other.done;
+        self.read = self.read.max(other.read);
+    }
 }
 
 impl std::fmt::Display for Counts {
@@ -193,5 +218,25 @@ mod tests {
         assert_eq!(parse(&["--cycles", "5"], Some("7")).unwrap(), 5);
         assert!(parse(&["--cycles", "0"], None).is_err());
         assert!(parse(&["5"], None).is_err());
+    }
+
+    #[test]
+    fn what_is_lost_or_half_done_is_a_flaw() {
+        let mut random = Random(1);
+        let old = State([("key 1".to_owned(), serde_json::json!("primary"))].into());
+        let bundle = (0..)
+            .map(|cycle| Step::choose(&old, cycle, &mut random))
+            .find(|step| step.verb == "import of a bundle")
+            .unwrap();
+        let new = bundle.applied(&old);
+        let mut half = new.clone();
+        half.0.pop_last();
+        assert!(bundle.in_steps && half != old);
+        let mut lost = new.clone();
+        lost.0.insert("key 1".to_owned(), serde_json::json!("lost"));
+        let judged = |acknowledged, found| flaw(&bundle, acknowledged, &old, &new, found).is_some();
+        assert!(!judged(false, &old) && !judged(false, &half) && !judged(false, &new));
+        assert!(judged(true, &old) && judged(true, &half) && !judged(true, &new));
+        assert!(judged(false, &lost) && judged(true, &lost));
     }
 }

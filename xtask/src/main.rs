@@ -37,11 +37,11 @@ type Result<T> = std::result::Result<T, Error>;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [--quick]            format, tidy, book, lints, docs, tests, doctests, fuzz-corpus replay; one closing line
-                            (--quick: format, tidy, book and tests only)
+  test [--quick]            format, tidy, book, lints, docs, tests, doctests, fuzz-corpus replay, and a little of crash
+                            and faults; one closing line (--quick: format, tidy, book and tests only)
   tidy                      the rules of the repository that the compiler does not know
   docs [--check|--write]    check and build the book; --check: no build, but compare its generated pages with the code;
-                            --write: write those pages
+                            --write: write those pages, and record the session of the README
   seed PATH                 compile the Rust blocks of the overview at PATH against xtask/seed/ledger.toml
   audit [--advisories DIR]  bans, licences, sources, advisories (from DIR without network), unsafe count
   fuzz [TARGET] [--seconds N]
