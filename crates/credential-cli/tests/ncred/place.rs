@@ -11,6 +11,12 @@ use tempfile::TempDir;
 /// The value of the credential that most tests store.
 pub(crate) const SECRET: &str = "canary-5up3r-s3cr3t";
 
+/// For [`Place::in_mounts`]: a store on a file system that was mounted for reading only.
+pub(crate) const READ_ONLY: &str = "mount --bind \"$S\" \"$S\" && mount -o remount,ro,bind \"$S\"";
+/// For [`Place::in_mounts`]: a store on a disk of 400 KiB.
+pub(crate) const ON_A_SMALL_DISK: &str = "cp -a \"$S\" \"$S.old\" && \
+    mount -t tmpfs -o size=400k,mode=700 none \"$S\" && cp -a \"$S.old\"/. \"$S\"";
+
 pub(crate) struct Place {
     dir: TempDir,
 }
@@ -91,6 +97,25 @@ impl Place {
         let mut command = self.command();
         command.args(args);
         answer(command, stdin)
+    }
+
+    /// Runs `ncred` where `mounts` were made on its store `$S`, in a mount namespace of its own; `None` if there can be
+    /// none.
+    pub(crate) fn in_mounts(&self, mounts: &str, args: &str, stdin: &str) -> Option<Answer> {
+        let run = |script: &str, stdin: &str| {
+            let mut command = self.wrapped("unshare");
+            command
+                .args(["-rm", "sh", "-c", script])
+                .env("S", self.store_path());
+            Path::new("/usr/bin/unshare")
+                .exists()
+                .then(|| answer(command, stdin))
+        };
+        if run("mount -t tmpfs none /mnt", "")?.code != 0 {
+            return None;
+        }
+        let program = env!("CARGO_BIN_EXE_ncred");
+        run(&format!("{mounts} && exec {program} {args}"), stdin)
     }
 
     /// Runs what must succeed without input, and returns what it printed.

@@ -9,7 +9,7 @@ use nebula_credential_testkit::skip;
 use serde_json::Value;
 
 use self::prepared::{FAULTS, flip, mode, sql};
-use crate::place::{Answer, Place, answer, text};
+use crate::place::{Answer, ON_A_SMALL_DISK, Place, READ_ONLY, answer, text};
 
 fn examine(place: &Place, args: &[&str]) -> (Answer, Value) {
     let mut command = place.command();
@@ -130,23 +130,12 @@ fn memory_that_cannot_be_locked_is_named() {
 #[test]
 fn a_full_disk_is_named() {
     let place = Place::with_db();
-    let script = format!(
-        "mv {0} {0}.old && mkdir -m 700 {0} && mount -t tmpfs -o size=400k,mode=700 none {0} && cp -a {0}.old/. {0} && \
-         exec {1} doctor --json",
-        text(&place.store_path()),
-        env!("CARGO_BIN_EXE_ncred")
-    );
-    let mut command = place.wrapped("unshare");
-    command.args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]);
-    if command.status().map_or(true, |status| !status.success()) {
+    let Some(told) = place.in_mounts(ON_A_SMALL_DISK, "doctor --json", "") else {
         return skip(
             "a_full_disk_is_named",
             "this system makes no user namespaces with mounts",
         );
-    }
-    let mut command = place.wrapped("unshare");
-    command.args(["-rm", "sh", "-c", &script]);
-    let told = answer(command, "");
+    };
     let report: Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!(
         finding(&report, "system.space").unwrap()["severity"],
@@ -327,22 +316,12 @@ fn nothing_is_changed() {
 #[test]
 fn a_read_only_store_is_named() {
     let place = Place::with_db();
-    let script = format!(
-        "mount --bind {0} {0} && mount -o remount,ro,bind {0} && exec {1} doctor --json",
-        text(&place.store_path()),
-        env!("CARGO_BIN_EXE_ncred")
-    );
-    let mut command = place.wrapped("unshare");
-    command.args(["-rm", "sh", "-c", "mount -t tmpfs none /mnt"]);
-    if command.status().map_or(true, |status| !status.success()) {
+    let Some(told) = place.in_mounts(READ_ONLY, "doctor --json", "") else {
         return skip(
             "a_read_only_store_is_named",
             "this system makes no user namespaces with mounts",
         );
-    }
-    let mut command = place.wrapped("unshare");
-    command.args(["-rm", "sh", "-c", &script]);
-    let told = answer(command, "");
+    };
     let report: Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!(told.code, 1, "{told:?}");
     assert!(finding(&report, "store.read_only").is_some(), "{report}");

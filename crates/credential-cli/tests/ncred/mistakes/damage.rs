@@ -5,7 +5,7 @@ use std::path::Path;
 use nebula_credential_testkit::skip;
 
 use super::{VALUE, says};
-use crate::place::{Answer, Place, answer, text};
+use crate::place::{ON_A_SMALL_DISK, Place, READ_ONLY, text};
 
 #[test]
 fn the_seed_of_another_audit_log_and_a_log_that_was_changed_are_told() {
@@ -92,12 +92,9 @@ fn an_expired_credential_is_shown_but_not_handed_out() {
 
 #[test]
 fn a_read_only_store_and_a_full_disk_change_nothing() {
+    const PUT: &str = "put db --type basic";
     let place = Place::with_db();
-    let Some(read_only) = in_mounts(
-        &place,
-        "mount --bind \"$S\" \"$S\" && mount -o remount,ro,bind \"$S\"",
-        VALUE,
-    ) else {
+    let Some(read_only) = place.in_mounts(READ_ONLY, PUT, VALUE) else {
         return skip(
             "a_read_only_store_and_a_full_disk_change_nothing",
             "this system makes no user namespaces with mounts",
@@ -107,27 +104,8 @@ fn a_read_only_store_and_a_full_disk_change_nothing() {
     says("read-only", &read_only, &["read-only"]);
 
     let long = format!(r#"{{"username":"u","password":"{}"}}"#, "x".repeat(900_000));
-    let full = "cp -a \"$S\" \"$S.old\" && mount -t tmpfs -o size=400k,mode=700 none \"$S\" && cp -a \"$S.old\"/. \"$S\"";
-    let full = in_mounts(&place, full, &long).unwrap();
+    let full = place.in_mounts(ON_A_SMALL_DISK, PUT, &long).unwrap();
     assert_eq!(full.code, 1, "{full:?}");
     says("full disk", &full, &["full"]);
     assert_eq!(place.json(&["versions", "db"]).as_array().unwrap().len(), 1);
-}
-
-/// Runs `ncred put db` where `mounts` were made, in a mount namespace of its own; `None` if there can be none.
-fn in_mounts(place: &Place, mounts: &str, stdin: &str) -> Option<Answer> {
-    let run = |script: &str, stdin: &str| {
-        let mut command = place.wrapped("unshare");
-        command
-            .args(["-rm", "sh", "-c", script])
-            .env("S", place.store_path());
-        Path::new("/usr/bin/unshare")
-            .exists()
-            .then(|| answer(command, stdin))
-    };
-    if run("mount -t tmpfs none /mnt", "")?.code != 0 {
-        return None;
-    }
-    let program = env!("CARGO_BIN_EXE_ncred");
-    run(&format!("{mounts} && exec {program} put db --type basic"), stdin)
 }
