@@ -12,7 +12,7 @@ use nebula_credential_core::{
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
-    /// A value was given out.
+    /// A value was given out, or the key ring.
     Accessed,
     /// What is known without the key was given out.
     Inspected,

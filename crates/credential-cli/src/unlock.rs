@@ -176,7 +176,7 @@ impl Register {
     }
 }
 
-pub(crate) fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> CredentialManager {
+fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> CredentialManager {
     let mut builder = CredentialManager::builder()
         .storage(storage)
         .keys(keys)

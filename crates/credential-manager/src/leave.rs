@@ -46,6 +46,31 @@ impl CredentialManager {
         work.await
     }
 
+    /// Records what is given out that is not changed by that, before it is.
+    pub(crate) async fn record_given<T>(
+        &self,
+        ctx: &OpContext,
+        operation: &'static str,
+        given: Result<T, CredentialError>,
+    ) -> Result<T, CredentialError> {
+        #[cfg(feature = "audit")]
+        if let Some(log) = self.inner.audit_log() {
+            let mut event = key_work(ctx, operation);
+            event.kind = EventKind::Accessed;
+            event.outcome = Some(
+                given
+                    .as_ref()
+                    .map_or_else(|error| error.kind().as_str(), |_| "ok"),
+            );
+            if let Err(failure) = log.record_synced(&event).await {
+                log.missed(failure)?;
+            }
+        }
+        #[cfg(not(feature = "audit"))]
+        let _ = (ctx, operation);
+        given
+    }
+
     /// Records that an allow-list does not name what was asked for.
     #[cfg(feature = "audit")]
     pub(crate) async fn record_undeclared(

@@ -10,14 +10,18 @@ use crate::blocking::blocking;
 /// rule without limits on tenants, scopes, names and tags. Where there is an audit log, work is recorded before and after, and
 /// what was refused is recorded; work whose caller gives up is recorded as abandoned.
 impl CredentialManager {
-    /// The key ring of the store: its slots and epochs, and how to change them. What is changed through it, whoever changes
-    /// it records.
+    /// The key ring of the store: its slots and epochs, and how to change them. That it was given out is recorded; what is
+    /// changed through it, whoever changes it records.
     ///
     /// # Errors
     /// [`AccessDenied`](CredentialError::AccessDenied), and those of [`open`](Self::open).
     pub async fn key_ring(&self) -> Result<KeyRingFile, CredentialError> {
-        self.leave("key_ring").await?;
-        Ok(self.inner.opened().await?.ring().await?.clone())
+        let ctx = self.leave("key_ring").await?;
+        let ring = match self.inner.opened().await {
+            Ok(opened) => opened.ring().await.cloned(),
+            Err(error) => Err(error),
+        };
+        self.record_given(&ctx, "key_ring", ring).await
     }
 
     /// Starts a new epoch of the key ring: what is stored from now on is wrapped by a new key. Follow it with

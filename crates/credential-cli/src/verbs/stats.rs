@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nebula_credential::audit::extent;
+use nebula_credential::crypto::KeyRingFile;
 use nebula_credential::{
-    Clock as _, Keys, LocalStorage, OpContext, Principal, RecordHead, Scan, SecretStore as _, SystemClock,
+    Clock as _, LocalStorage, OpContext, Principal, RecordHead, Scan, SecretStore as _, SystemClock,
 };
 use serde::Serialize;
 
@@ -62,7 +63,7 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
         .map_err(|error| unlock::absent(&settings.store, error))?;
     let (credentials, versions) = count(&storage, now).await?;
     let generation = storage.generation().await?;
-    let keys = keys(settings, &storage).await?;
+    let keys = keys(settings)?;
     storage.close().await;
     let stats = Stats {
         credentials,
@@ -122,7 +123,8 @@ fn take(found: &mut Credentials, head: &RecordHead, now: DateTime<Utc>, next: &m
 }
 
 /// The keys of the ring, if something that opens it is named or lies where it does by default. Nobody is asked.
-async fn keys(settings: &Settings, storage: &LocalStorage) -> Outcome<Option<Ring>> {
+/// What the ring tells of itself; it is given to nobody.
+fn keys(settings: &Settings) -> Outcome<Option<Ring>> {
     let named = &settings.unlock;
     let is_there = |path: &std::path::PathBuf| !unlock::is_missing(path);
     if named.is_default && !named.key_file.as_ref().is_some_and(is_there) {
@@ -131,9 +133,8 @@ async fn keys(settings: &Settings, storage: &LocalStorage) -> Outcome<Option<Rin
     if unlock::is_missing(&settings.store.join(unlock::KEY_RING)) {
         return Ok(None);
     }
-    let keys = Keys::protector(unlock::protector(named)?);
-    let manager = unlock::manager(settings, storage.clone(), keys);
-    Ok(Some(key::described(&manager.key_ring().await?)))
+    let ring = KeyRingFile::open(&settings.store, &*unlock::protector(named)?)?;
+    Ok(Some(key::described(&ring)))
 }
 
 /// What the files of a directory hold together. What cannot be looked at is not counted.

@@ -46,11 +46,26 @@ async fn work_on_the_keys_is_recorded_before_and_after_and_not_done_without_a_re
         .collect();
     assert_eq!(place.key_work(), told);
 
+    let ring = alice.key_ring().await.unwrap();
+    let given = place.last();
+    assert_eq!(
+        (given.event.as_str(), given.operation.as_deref()),
+        ("accessed", Some("key_ring"))
+    );
+    assert_eq!(
+        (given.rule.as_deref(), given.outcome.as_deref()),
+        (Some("alice-does-all"), Some("ok"))
+    );
     fs::rename(place.log(), place.directory.path().join("elsewhere")).unwrap();
-    let before = alice.key_ring().await.unwrap().ring().status();
-    let error = alice.rotate_key().await.unwrap_err();
-    assert!(matches!(error, CredentialError::AuditUnavailable(_)), "{error}");
-    assert_eq!(alice.key_ring().await.unwrap().ring().status(), before);
+    let before = ring.ring().status();
+    for name in [WORK.as_slice(), &["key_ring"]].concat() {
+        let error = work(&alice, name).await.unwrap_err();
+        assert!(
+            matches!(error, CredentialError::AuditUnavailable(_)),
+            "{name}: {error}"
+        );
+    }
+    assert_eq!(ring.ring().status(), before);
 }
 
 #[tokio::test]
@@ -145,10 +160,11 @@ async fn a_refusal_that_cannot_be_recorded_is_a_refusal_all_the_same() {
     let place = Place::new(POLICY);
     let alice = place.builder().build();
     alice.store("n", note("one")).await.unwrap();
+    let ring = alice.key_ring().await.unwrap();
     fs::rename(place.log(), place.directory.path().join("elsewhere")).unwrap();
     let error = alice.with_principal(user("bob")).rotate_key().await.unwrap_err();
     assert!(matches!(error, CredentialError::AuditUnavailable(_)), "{error}");
-    assert_eq!(alice.key_ring().await.unwrap().ring().status().epochs.len(), 1);
+    assert_eq!(ring.ring().status().epochs.len(), 1);
 }
 
 #[tokio::test]
