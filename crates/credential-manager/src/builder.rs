@@ -181,9 +181,10 @@ impl Builder {
         self
     }
 
-    /// Opens a span for each operation, and emits what the stack measures to `metrics`, and what
-    /// [`CredentialManager::health`] finds. Audit log and resilience are given theirs when they are made; an
-    /// `Arc<dyn MetricsEmitter>` is an emitter, so that all can share one.
+    /// Opens a span for each operation, and emits to `metrics` how it ended, what cache and live handles do, and what
+    /// [`CredentialManager::health`] finds. What is made apart from the builder is given its own when it is made: audit log,
+    /// resilience, access control and the file of a policy. An `Arc<dyn MetricsEmitter>` is an emitter, so that all can share
+    /// one.
     #[cfg(feature = "telemetry")]
     pub fn metrics(mut self, metrics: impl MetricsEmitter) -> Self {
         self.layers.metrics = Some(Arc::new(metrics));
@@ -326,8 +327,8 @@ impl Inner {
     }
 
     #[cfg(feature = "telemetry")]
-    pub(crate) fn metrics(&self) -> Option<&dyn MetricsEmitter> {
-        self.source.layers.metrics.as_deref()
+    pub(crate) fn metrics(&self) -> Option<&Arc<dyn MetricsEmitter>> {
+        self.source.layers.metrics.as_ref()
     }
 
     fn open(&self) -> Result<Opened, CredentialError> {

@@ -7,8 +7,8 @@ use crate::CredentialManager;
 
 /// What an action holds: access to the credentials it was declared to need, and to no others.
 ///
-/// An empty allow-list allows nothing. What it does not name is refused whatever a policy says, and where there is an audit
-/// log the refusal is in it, by the rule `allow-list`.
+/// An empty allow-list allows nothing. What it does not name is refused whatever a policy says, by the rule `allow-list`: as
+/// other refusals, in the audit log, the trace and `nebula_credential_denied_total` where there are such.
 ///
 /// ```
 /// # use nebula_credential_manager::CredentialManager;
@@ -64,13 +64,7 @@ impl CredentialContext {
     pub async fn get_credential<C: Credential>(&self, name: impl AsRef<str>) -> Result<C, CredentialError> {
         let name = CredentialName::new(name)?;
         if !self.allowed.contains(&name) {
-            let refusal = CredentialError::access_denied(format!(
-                "{} may not use {name}; declare it among the credentials of the action",
-                self.principal()
-            ));
-            #[cfg(feature = "audit")]
-            self.manager.record_undeclared(&name, &refusal).await?;
-            return Err(refusal);
+            return Err(self.manager.refuse_undeclared(&name).await);
         }
         self.manager.get(name).await
     }

@@ -1,12 +1,21 @@
-//! What the stack does not see: it is asked of the policy and recorded all the same.
+//! What the stack does not see: it is asked of the policy, recorded and measured all the same.
 
+use std::future::ready;
 use std::sync::Arc;
 
 #[cfg(feature = "audit")]
-use nebula_credential_audit::{Event, EventKind};
-use nebula_credential_core::{CredentialError, OpContext, Report};
-#[cfg(feature = "audit")]
-use nebula_credential_core::{CredentialName, Permission};
+use nebula_credential_audit::{AuditLayer, Event, EventKind};
+use nebula_credential_core::{
+    CredentialError, CredentialName, Decision, Get, Op, OpContext, Permission, Plaintext, Report, Request,
+    Response, Selector,
+};
+#[cfg(feature = "telemetry")]
+use nebula_credential_telemetry::TelemetryLayer;
+use tower::ServiceExt as _;
+#[cfg(any(feature = "audit", feature = "telemetry"))]
+use tower::util::option_layer;
+#[cfg(any(feature = "audit", feature = "telemetry"))]
+use tower_layer::Layer as _;
 
 use crate::CredentialManager;
 
@@ -71,23 +80,50 @@ impl CredentialManager {
         given
     }
 
-    /// Records that an allow-list does not name what was asked for.
-    #[cfg(feature = "audit")]
-    pub(crate) async fn record_undeclared(
-        &self,
-        name: &CredentialName,
-        refusal: &CredentialError,
-    ) -> Result<(), CredentialError> {
-        let mut event = event(&self.op_context());
-        event.id = Some(self.id(name.as_str())?);
-        event.operation = Some("get");
-        event.permission = Some(Permission::Use);
-        event.rule = Some(ALLOW_LIST.to_owned());
-        self.record_refusal(event, refusal).await
+    /// Refuses to read what an allow-list does not name, as a policy would: the layers above access control see it, and
+    /// what cannot be recorded is refused for that reason.
+    pub(crate) async fn refuse_undeclared(&self, name: &CredentialName) -> CredentialError {
+        let id = match self.id(name.as_str()) {
+            Ok(id) => id,
+            Err(error) => return error,
+        };
+        let text = format!(
+            "{} may not use {name}; declare it among the credentials of the action",
+            self.principal()
+        );
+        let refuse = tower::service_fn(move |request: Request<Plaintext>| {
+            if let Some(report) = &request.ctx.report {
+                report.decided(Decision {
+                    allowed: false,
+                    rule: ALLOW_LIST.into(),
+                });
+            }
+            ready(Err::<Response<Plaintext>, _>(CredentialError::access_denied(
+                text.clone(),
+            )))
+        });
+        #[cfg(feature = "audit")]
+        let refuse = option_layer(self.inner.audit_log().cloned().map(AuditLayer::new)).layer(refuse);
+        #[cfg(feature = "telemetry")]
+        let refuse = option_layer(self.inner.metrics().cloned().map(TelemetryLayer::new)).layer(refuse);
+        let request = Request {
+            ctx: OpContext {
+                permission: Some(Permission::Use),
+                ..self.op_context()
+            },
+            op: Op::Get(Get {
+                id,
+                version: Selector::Latest,
+            }),
+        };
+        match refuse.oneshot(request).await {
+            Err(refusal) => refusal,
+            Ok(_) => CredentialError::internal("what refuses everything gave an answer"),
+        }
     }
 
     /// Records what was refused. Without a record it is not told why.
-    #[cfg(feature = "audit")]
+    #[cfg(all(feature = "access", feature = "audit"))]
     async fn record_refusal(
         &self,
         mut event: Event,
@@ -107,22 +143,15 @@ impl CredentialManager {
 }
 
 /// The rule of a refusal by a [`CredentialContext`](crate::CredentialContext).
-#[cfg(feature = "audit")]
 const ALLOW_LIST: &str = "allow-list";
-
-#[cfg(feature = "audit")]
-fn event(ctx: &OpContext) -> Event {
-    let mut event = Event::new(EventKind::KeyRotated);
-    event.principal = Some(ctx.principal.clone());
-    event.purpose = ctx.purpose.as_deref().map(str::to_owned);
-    event.trace_id = ctx.trace_id;
-    event
-}
 
 /// What is known of work on the keys before it is done.
 #[cfg(feature = "audit")]
 fn key_work(ctx: &OpContext, operation: &'static str) -> Event {
-    let mut event = event(ctx);
+    let mut event = Event::new(EventKind::KeyRotated);
+    event.principal = Some(ctx.principal.clone());
+    event.purpose = ctx.purpose.as_deref().map(str::to_owned);
+    event.trace_id = ctx.trace_id;
     event.operation = Some(operation);
     event.permission = Some(Permission::Admin);
     if let Some(decision) = ctx.report.as_ref().and_then(|report| report.decision()) {
