@@ -5,16 +5,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 use nebula_credential_core::{CredentialError, Plaintext};
-use nebula_credential_memory::{Locked, LockedKey, scrub_stack};
+use nebula_credential_memory::{Locked, LockedKey, scrub_stack_to};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::key::{Aad, Key};
+use crate::key::{AAD_LEN, Key, aad};
 
 /// Bytes of the AES-GCM nonce.
 const NONCE_LEN: usize = 12;
 
 /// Bytes of the AES-GCM tag.
 const TAG_LEN: usize = 16;
+
+/// Bytes of stack below the caller within which the cipher leaves its traces. `reach` proves for the processor it runs on
+/// that nothing lies deeper: on x86-64 with AVX-512 they reach 9.8 KiB down.
+const STACK_REACH: usize = 12 * 1024;
 
 /// Seals values under a key that nobody else has and that ends with the vault.
 pub(crate) struct Vault {
@@ -59,12 +63,13 @@ impl Vault {
 
     /// Seals a copy of `value` for `key` under `epoch`.
     pub(crate) fn seal(&self, key: &Key, epoch: u64, value: &Plaintext) -> Option<SealedValue> {
-        let aad = Aad::of(key, epoch)?;
+        let mut space = [0; AAD_LEN];
+        let aad = aad(key, epoch, &mut space)?;
         let nonce = nonce(self.sealed.fetch_add(1, Ordering::Relaxed));
         // Wiped on every way out; its capacity is its length, so that nothing is cut off from it.
         let mut bytes = Zeroizing::new(value.expose().to_vec());
-        let tag = self.encrypt(&nonce, &aad, &mut bytes);
-        scrub_stack();
+        let tag = self.encrypt(&nonce, aad, &mut bytes);
+        scrub_stack_to::<STACK_REACH>();
         Some(SealedValue {
             nonce,
             tag: tag?,
@@ -74,28 +79,29 @@ impl Vault {
 
     /// Opens what was sealed for `key` under `epoch`; `None` if it was not, or is damaged.
     pub(crate) fn open(&self, key: &Key, epoch: u64, sealed: &SealedValue) -> Option<Plaintext> {
-        let aad = Aad::of(key, epoch)?;
+        let mut space = [0; AAD_LEN];
+        let aad = aad(key, epoch, &mut space)?;
         let mut bytes = Zeroizing::new(sealed.bytes.clone());
-        let opened = self.decrypt(sealed, &aad, &mut bytes);
-        scrub_stack();
+        let opened = self.decrypt(sealed, aad, &mut bytes);
+        scrub_stack_to::<STACK_REACH>();
         opened.map(|()| Plaintext::new(std::mem::take(&mut *bytes)))
     }
 
     // Frames of their own, below the one that scrubs.
     #[inline(never)]
-    fn encrypt(&self, nonce: &[u8; NONCE_LEN], aad: &Aad, bytes: &mut [u8]) -> Option<[u8; TAG_LEN]> {
+    fn encrypt(&self, nonce: &[u8; NONCE_LEN], aad: &[u8], bytes: &mut [u8]) -> Option<[u8; TAG_LEN]> {
         self.cipher
-            .encrypt_inout_detached(nonce.into(), aad.bytes(), InOutBuf::from(bytes))
+            .encrypt_inout_detached(nonce.into(), aad, InOutBuf::from(bytes))
             .ok()
             .map(Into::into)
     }
 
     #[inline(never)]
-    fn decrypt(&self, sealed: &SealedValue, aad: &Aad, bytes: &mut [u8]) -> Option<()> {
+    fn decrypt(&self, sealed: &SealedValue, aad: &[u8], bytes: &mut [u8]) -> Option<()> {
         self.cipher
             .decrypt_inout_detached(
                 (&sealed.nonce).into(),
-                aad.bytes(),
+                aad,
                 InOutBuf::from(bytes),
                 (&sealed.tag).into(),
             )
@@ -110,6 +116,10 @@ fn nonce(number: u64) -> [u8; NONCE_LEN] {
     }
     nonce
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod reach;
 
 #[cfg(test)]
 mod tests {

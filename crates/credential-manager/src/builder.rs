@@ -24,7 +24,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::keys::Keys;
-use crate::stack::Layers;
+use crate::stack::{DynStack, Layers};
 use crate::unlock::{Lock, UnlockLayer};
 use crate::{CredentialManager, PlainService, SealedService};
 
@@ -272,7 +272,7 @@ struct Source {
 }
 
 pub(crate) struct Opened {
-    pub(crate) stack: PlainService,
+    pub(crate) stack: Arc<dyn DynStack>,
     #[cfg(feature = "cache")]
     pub(crate) cache: Option<CacheLayer>,
     pub(crate) store: StoreHandle,
@@ -341,6 +341,7 @@ impl Inner {
             None => crate::paths::config_dir()?,
         };
         let lock = Arc::new(Lock {
+            recording: AtomicBool::new(false),
             keys: self.source.keys.clone(),
             directory,
             store: store.clone(),

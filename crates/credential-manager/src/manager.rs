@@ -6,8 +6,6 @@ use nebula_credential_core::{
     Circumstances, Clock, CredentialError, CredentialName, CredentialRef, Get, Op, OpContext, Permission,
     Plaintext, Principal, RecordHead, Request, Response, Scope, Selector, TenantId,
 };
-use tower::ServiceExt as _;
-use tower_service::Service as _;
 
 use crate::builder::Inner;
 use crate::{Builder, CredentialContext};
@@ -151,7 +149,7 @@ impl CredentialManager {
     }
 
     pub(crate) async fn call(&self, op: Op<Plaintext>) -> Result<Response<Plaintext>, CredentialError> {
-        let mut stack = self.inner.opened().await?.stack.clone();
+        let stack = &self.inner.opened().await?.stack;
         let name = op.name();
         let changes = op.changes();
         let ctx = OpContext {
@@ -160,11 +158,7 @@ impl CredentialManager {
                 .filter(|claimed| Permission::of(&op, Some(*claimed)).is_ok()),
             ..self.op_context()
         };
-        // What `oneshot` does, without carrying the request along while the stack is not ready.
-        let answer = match stack.ready().await {
-            Ok(stack) => stack.call(Request { ctx, op }).await,
-            Err(error) => Err(error),
-        };
+        let answer = stack.call_dyn(Request { ctx, op }).await;
         // Also where it failed: it may have been made all the same.
         if changes {
             self.inner

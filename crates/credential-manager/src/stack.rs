@@ -1,6 +1,8 @@
 //! The order of the layers, in one place.
 
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 #[cfg(feature = "access")]
 use nebula_credential_access::AccessLayer;
@@ -10,7 +12,7 @@ use nebula_credential_audit::{AuditLayer, AuditLogger};
 use nebula_credential_cache::{CacheBuilder, CacheLayer};
 #[cfg(feature = "telemetry")]
 use nebula_credential_core::MetricsEmitter;
-use nebula_credential_core::{CredentialError, Plaintext, Request, Response, Sealed, StoreHandle};
+use nebula_credential_core::{BoxFuture, CredentialError, Plaintext, Request, Response, Sealed, StoreHandle};
 #[cfg(feature = "resilience")]
 use nebula_credential_resilience::Resilience;
 #[cfg(feature = "telemetry")]
@@ -56,9 +58,40 @@ pub(crate) struct Layers {
 
 /// The layers, put together.
 pub(crate) struct Stack {
-    pub(crate) service: PlainService,
+    pub(crate) service: Arc<dyn DynStack>,
     #[cfg(feature = "cache")]
     pub(crate) cache: Option<CacheLayer>,
+}
+
+type Answer = Result<Response<Plaintext>, CredentialError>;
+
+/// A whole stack: for each call it is cloned without the box that a [`PlainService`] would be cloned into.
+pub(crate) trait DynStack: Send + Sync {
+    /// Asks it, once it is ready.
+    fn call_dyn(&self, request: Request<Plaintext>) -> BoxFuture<'static, Answer>;
+}
+
+impl<S> DynStack for S
+where
+    S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    fn call_dyn(&self, request: Request<Plaintext>) -> BoxFuture<'static, Answer> {
+        let mut service = self.clone();
+        // It mostly is ready, and then nothing but the answer has to wait.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => Box::pin(service.call(request)),
+            Poll::Ready(Err(error)) => Box::pin(ready(Err(error))),
+            Poll::Pending => Box::pin(async move {
+                poll_fn(|cx| service.poll_ready(cx)).await?;
+                service.call(request).await
+            }),
+        }
+    }
 }
 
 impl Layers {
@@ -165,7 +198,7 @@ impl Layers {
         Below::Layers(own.fold(BoxCloneSyncService::new(store), |inner, wrap| wrap(inner)))
     }
 
-    fn above<S>(&self, inner: S) -> PlainService
+    fn above<S>(&self, inner: S) -> Arc<dyn DynStack>
     where
         S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
             + Clone
@@ -181,7 +214,7 @@ impl Layers {
         self.outermost(own.fold(BoxCloneSyncService::new(inner), |inner, wrap| wrap(inner)))
     }
 
-    fn outermost<S>(&self, inner: S) -> PlainService
+    fn outermost<S>(&self, inner: S) -> Arc<dyn DynStack>
     where
         S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
             + Clone
@@ -196,7 +229,7 @@ impl Layers {
         let inner = option_layer(self.audit.clone().map(AuditLayer::new)).layer(inner);
         #[cfg(feature = "telemetry")]
         let inner = option_layer(self.metrics.clone().map(TelemetryLayer::new)).layer(inner);
-        BoxCloneSyncService::new(inner)
+        Arc::new(inner)
     }
 }
 
