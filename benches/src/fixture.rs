@@ -5,8 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use nebula_credential_core::{
-    Clock as _, CredentialName, CredentialRef, Scope, SystemClock, TenantId, Version, VersionHead,
-    whole_micros,
+    Clock as _, CredentialName, CredentialRef, Phase, Precondition, Put, Scope, Sealed, SystemClock,
+    TenantId, Version, VersionHead, whole_micros,
 };
 use nebula_credential_crypto::KeyFile;
 use tempfile::TempDir;
@@ -36,8 +36,25 @@ pub fn version(number: u32) -> Result<VersionHead> {
     })
 }
 
-/// An empty directory in `parent`, open to nobody else and removed on drop. Benchmarks give `CARGO_TARGET_TMPDIR`, below the target directory:
-/// it lies on a disk where the system's own directory for such things may lie in memory.
+/// Stores version `number` of `id`, of which two are kept.
+///
+/// # Errors
+/// For 0.
+pub fn put(id: &CredentialRef, number: u32, envelope: &Sealed) -> Result<Put<Sealed>> {
+    Ok(Put {
+        id: id.clone(),
+        version: version(number)?,
+        phase: Phase::Active,
+        tags: None,
+        payload: envelope.clone(),
+        precondition: Precondition::None,
+        token: None,
+        keep_versions: 2,
+    })
+}
+
+/// An empty directory in `parent`, open to nobody else and removed on drop. Benchmarks give `CARGO_TARGET_TMPDIR`, below
+/// the target directory: it lies on a disk where the system's own directory for such things may lie in memory.
 ///
 /// # Errors
 /// Those of the file system.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use nebula_credential_benches::{Bench, Result, fixture, main as bench, note, repeat, sqlite};
 use nebula_credential_core::{
-    Clock as _, CredentialRef, Get, List, OpContext, Phase, Plaintext, Precondition, Principal, Put,
-    RecordHead, Sealed, SecretStore as _, Selector, SystemClock,
+    Clock as _, CredentialRef, Get, List, OpContext, Plaintext, Principal, RecordHead, Sealed,
+    SecretStore as _, Selector, SystemClock,
 };
 use nebula_credential_crypto::{KeyRing, Place, Sealer};
 use nebula_credential_provider_local::LocalStorage;
@@ -81,7 +81,7 @@ impl Stores {
         runtime.block_on(async {
             for number in 0..count {
                 local
-                    .put(&ctx, put(&fixture::address(number)?, 1, envelope)?)
+                    .put(&ctx, fixture::put(&fixture::address(number)?, 1, envelope)?)
                     .await?;
             }
             Ok::<_, nebula_credential_benches::Error>(())
@@ -119,19 +119,6 @@ fn next<'a, T>(items: &'a [T], at: &Cell<usize>) -> Result<&'a T> {
     let index = at.get();
     at.set((index + 1) % items.len().max(1));
     Ok(items.get(index).ok_or("nothing to pick from")?)
-}
-
-fn put(id: &CredentialRef, version: u32, envelope: &Sealed) -> Result<Put<Sealed>> {
-    Ok(Put {
-        id: id.clone(),
-        version: fixture::version(version)?,
-        phase: Phase::Active,
-        tags: None,
-        payload: envelope.clone(),
-        precondition: Precondition::None,
-        token: None,
-        keep_versions: 2,
-    })
 }
 
 fn reads(bench: &mut Bench, runtime: &Runtime, stores: &[Stores]) -> Result<()> {
@@ -250,7 +237,7 @@ impl<'a> Rotation<'a> {
         else {
             return Err("fewer credentials than are rotated".into());
         };
-        let put = put(id, *latest + 1, &self.stores.envelope)?;
+        let put = fixture::put(id, *latest + 1, &self.stores.envelope)?;
         let head = self.stores.local.put(&self.stores.ctx, put).await?;
         *latest += 1;
         Ok(head)
@@ -302,7 +289,7 @@ fn puts(bench: &mut Bench, runtime: &Runtime, stores: &Stores) -> Result<()> {
     let create = race.lane("put, new credential", move |times| {
         runtime.block_on(async {
             for _ in 0..times {
-                let put = put(&fixture::address(number)?, 1, &stores.envelope)?;
+                let put = fixture::put(&fixture::address(number)?, 1, &stores.envelope)?;
                 stores.local.put(&stores.ctx, put).await?;
                 number += 1;
             }

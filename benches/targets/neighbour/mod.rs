@@ -9,9 +9,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use nebula_credential_benches::{Error, Result, fixture};
-use nebula_credential_core::{
-    OpContext, Phase, Precondition, Principal, Put, Sealed, SecretStore as _, SystemClock,
-};
+use nebula_credential_core::{OpContext, Principal, Sealed, SecretStore as _, SystemClock};
 use nebula_credential_provider_local::LocalStorage;
 
 const ARGUMENT: &str = "--neighbour";
@@ -140,16 +138,8 @@ async fn write(store: LocalStorage, heard: &Receiver<String>) -> Result<()> {
                 say(&word)?;
             }
             Err(TryRecvError::Empty) => {
-                let put = Put {
-                    id: fixture::address(FIRST + usize::try_from(puts)?)?,
-                    version: fixture::version(1)?,
-                    phase: Phase::Active,
-                    tags: None,
-                    payload: envelope.clone(),
-                    precondition: Precondition::None,
-                    token: None,
-                    keep_versions: 2,
-                };
+                let id = fixture::address(FIRST + usize::try_from(puts)?)?;
+                let put = fixture::put(&id, 1, &envelope)?;
                 match store.put(&ctx, put).await {
                     Ok(_) => puts += 1,
                     Err(_) => errors += 1,
