@@ -109,7 +109,8 @@ impl Sealer {
     /// provider does.
     ///
     /// # Errors
-    /// [`CredentialError::Tampered`], [`CredentialError::UnsupportedFormat`] or [`CredentialError::Unsupported`] for what is no envelope.
+    /// [`CredentialError::Tampered`], [`CredentialError::UnsupportedFormat`] or [`CredentialError::Unsupported`] for what
+    /// is no envelope.
     pub fn epoch_of(&self, sealed: &Sealed) -> Result<Option<Epoch>, CredentialError> {
         let envelope = Envelope::parse(sealed.require_envelope()?)?;
         match envelope.reference.first() {

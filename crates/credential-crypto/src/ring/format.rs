@@ -172,7 +172,8 @@ impl<'a> Encoded<'a> {
     /// Checks canary and slot table, then deciphers the epochs.
     ///
     /// # Errors
-    /// [`CredentialError::Unlock`] when `root` is another ring's or an older root key; [`CredentialError::DecryptionFailed`].
+    /// [`CredentialError::Unlock`] when `root` is another ring's or an older root key;
+    /// [`CredentialError::DecryptionFailed`].
     pub(super) fn open(&self, root: &LockedKey) -> Result<Vec<EpochKey>, CredentialError> {
         let suite = self.outside.suite;
         let [before_mac, before_epochs] = self.before;
