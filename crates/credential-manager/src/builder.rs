@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 #[cfg(feature = "cache")]
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use nebula_credential_core::{
@@ -13,6 +14,7 @@ use tokio::sync::OnceCell;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::blocking::blocking;
 use crate::keys::Keys;
 
 /// A key ring that is unlocked once, when a value is first read or stored.
@@ -24,7 +26,13 @@ pub(crate) struct Lock {
     pub(crate) tenant: TenantId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ring: OnceCell<KeyRingFile>,
+    /// Whether somebody is recording its wraps.
+    pub(crate) recording: AtomicBool,
 }
+
+/// A process records how often it has wrapped each time it has done so this often. Not at its end: a command that stores
+/// one value would write the ring as well. What this leaves uncounted is bounded by the age of the key.
+const RECORD_EVERY: u64 = 4_096;
 
 impl Lock {
     /// The ring, unlocked; made if there is none and the store is empty.
@@ -40,6 +48,25 @@ impl Lock {
         }
     }
 
+    /// Records how often the key has wrapped, if it is time to. A failure costs the count, not the write that brought it up.
+    async fn count(self: Arc<Self>) {
+        let due = |ring: &&KeyRingFile| ring.ring().unrecorded_wraps() >= RECORD_EVERY;
+        let Some(ring) = self.ring.get().filter(due).cloned() else {
+            return;
+        };
+        if self.recording.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let recording = Recording(self);
+        let record = move || {
+            let _until_here = recording;
+            ring.record_wraps()
+        };
+        if blocking(record).await.flatten().is_err() {
+            tracing::warn!("the key ring could not be written: the wraps of its key are not recorded");
+        }
+    }
+
     /// What stands between plain and sealed requests for `op`.
     async fn layer(&self, op: &Op<Plaintext>) -> Result<EncryptLayer, CredentialError> {
         match op {
@@ -52,6 +79,15 @@ impl Lock {
             }
             _ => Ok(EncryptLayer::new(self.ring().await?.ring().clone())),
         }
+    }
+}
+
+/// Ends the recording, done or not.
+struct Recording(Arc<Lock>);
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        self.0.recording.store(false, Ordering::Release);
     }
 }
 
@@ -96,13 +132,18 @@ where
         // The one that was polled ready serves this call; its clone must be polled anew.
         let clone = self.inner.clone();
         let inner = mem::replace(&mut self.inner, clone);
-        if let Some(ring) = self.lock.ring.get() {
+        let wraps = matches!(request.op, Op::Put(_) | Op::Rewrite(_));
+        if let Some(ring) = self.lock.ring.get().filter(|_| !wraps) {
             return EncryptLayer::new(ring.ring().clone()).layer(inner).call(request);
         }
         let lock = Arc::clone(&self.lock);
         Box::pin(async move {
             let encrypt = lock.layer(&request.op).await?;
-            encrypt.layer(inner).call(request).await
+            let answer = encrypt.layer(inner).call(request).await?;
+            if wraps {
+                lock.count().await;
+            }
+            Ok(answer)
         })
     }
 }

@@ -166,8 +166,8 @@ pub struct EpochInfo {
     pub not_after: DateTime<Utc>,
     /// When it ceased to be the primary one.
     pub retired_at: Option<DateTime<Utc>>,
-    /// How many data keys it has wrapped, as far as this process knows. Other processes' counts come in when they
-    /// change or close the ring.
+    /// How many data keys it has wrapped, at least: what is recorded in the ring, and what this process has counted
+    /// since. What other processes have counted comes in when they record it.
     pub wraps: u64,
 }
 

@@ -188,6 +188,13 @@ impl KeyRing {
         }
     }
 
+    /// How many wraps of the primary key no change of the ring has recorded yet.
+    pub fn unrecorded_wraps(&self) -> u64 {
+        let state = self.state();
+        let primary = state.epochs.last();
+        primary.map_or(0, |epoch| epoch.pending.load(Ordering::Relaxed))
+    }
+
     /// Changes the ring: `change` alters a draft, `persist` makes its bytes durable, and only then is it in use.
     ///
     /// If either fails, the ring is as it was. Neither may change or refresh the ring by another way: they would wait

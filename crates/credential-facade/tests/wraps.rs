@@ -1,0 +1,56 @@
+//! How often a key has wrapped is recorded for the processes to come.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use nebula_credential::prelude::*;
+
+#[derive(Credential)]
+struct Note {
+    #[secret]
+    text: String,
+}
+
+fn manager(directory: &Path) -> CredentialManager {
+    CredentialManager::builder()
+        .storage(LocalStorage::new(directory.join("secrets")))
+        .keys(Keys::key_file(directory.join("config/key")))
+        .build()
+}
+
+/// What a manager that has wrapped nothing itself knows of the primary key.
+async fn recorded(directory: &Path) -> u64 {
+    let ring = manager(directory).key_ring().await.unwrap();
+    ring.ring().status().epochs.last().unwrap().wraps
+}
+
+#[tokio::test]
+async fn a_process_records_its_wraps_each_4096() {
+    const WRITERS: usize = 64;
+    let directory = tempfile::tempdir().unwrap();
+    let storing = manager(directory.path());
+    let store = |count: usize| {
+        let writers = (0..WRITERS).map(|writer| {
+            let storing = storing.clone();
+            tokio::spawn(async move {
+                for _ in 0..count {
+                    let text = String::from("one");
+                    storing
+                        .store(format!("note-{writer}"), Note { text })
+                        .await
+                        .unwrap();
+                }
+            })
+        });
+        writers.collect::<Vec<_>>()
+    };
+    for writer in store(63) {
+        writer.await.unwrap();
+    }
+    assert_eq!(recorded(directory.path()).await, 0, "few wraps write no ring");
+    for writer in store(2) {
+        writer.await.unwrap();
+    }
+    assert!(recorded(directory.path()).await >= 4_096);
+}
