@@ -13,6 +13,10 @@ use crate::gate::{Answer, Asking, Gate};
 use crate::policy::Verdict;
 use crate::record;
 use crate::rule::Known;
+use crate::sharing;
+
+/// How often a change of tags looks again where another was faster, before it reports the conflict.
+const ATTEMPTS: usize = 8;
 
 impl Gate {
     pub(crate) async fn put<S>(
@@ -27,47 +31,83 @@ impl Gate {
         S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>,
     {
         let shared = Arc::clone(&self.shared);
-        let _changing = shared.changing(&op.id).await;
+        let changing = shared.changing(&self.ctx, &op.id).await?;
+        let rotates = wanted == Some(Permission::Rotate);
         // The store takes neither where there is a live one: its tags stay as they are.
         let creates = op.precondition == Precondition::IfAbsent || op.version.version == Version::FIRST;
-        let live = if certain && creates {
+        let found = if certain && creates && !rotates {
             None
         } else {
-            let head = self.look(&mut inner, &op.id).await?;
-            head.filter(|head| head.deleted_at.is_none())
+            self.look(&mut inner, &op.id).await?
         };
-        let known = live.as_ref().map_or(Known::New(op.tags.as_ref()), Known::Head);
-        let mut verdict = self.verdict(&op.id, wanted, known);
-        let retags = live.as_ref().zip(op.tags.as_ref());
-        if let Some((head, tags)) = retags.filter(|_| verdict.is_allowed()) {
-            verdict = self.after_retagging(head, tags, wanted)?;
+        let live = found.as_ref().filter(|head| head.deleted_at.is_none());
+        let mut lacking = wanted;
+        let mut verdict = match live {
+            Some(head) => self.verdict(&op.id, wanted, Known::Head(head)),
+            // A rotation has no tags to give.
+            None => self.verdict(&op.id, wanted, Known::New(op.tags.as_ref().filter(|_| !rotates))),
+        };
+        let mut retagged = None;
+        if let Some((head, tags)) = live.zip(op.tags.as_ref()).filter(|_| verdict.is_allowed()) {
+            let tags = tags.clone().keep_reserved(Some(&head.tags))?;
+            (lacking, verdict) = self.retagging(head, &tags, wanted);
+            retagged = Some(tags);
         }
         self.decided(wanted, &verdict);
         if !verdict.is_allowed() {
+            drop(changing);
             floor.wait().await;
-            return Err(self.refusal(wanted, &op.id));
+            return Err(self.refusal(lacking, &op.id));
         }
-        op.tags = match &live {
+        if rotates && live.is_none() {
+            return Err(CredentialError::not_found(op.id.to_string()));
+        }
+        let unconditional = op.precondition == Precondition::None && self.compares;
+        op.tags = match live {
             None => {
                 let mut tags = op.tags.unwrap_or_default().keep_reserved(None)?;
                 tags.insert(record::OWNER_TAG, &self.ctx.principal.to_string())?;
                 Some(tags)
             }
-            Some(head) => match op.tags {
-                Some(tags) => Some(tags.keep_reserved(Some(&head.tags))?),
+            // Under a precondition the store itself leaves the tags as they are, whoever changes them meanwhile.
+            Some(_) if unconditional => retagged,
+            Some(head) => match op.precondition {
+                Precondition::IfVersion(_) => retagged,
                 // One that is deleted meanwhile must not be stored anew without an owner.
-                None if !matches!(op.precondition, Precondition::IfVersion(_)) => Some(head.tags.clone()),
-                None => None,
+                _ => Some(retagged.unwrap_or_else(|| head.tags.clone())),
             },
         };
-        let op = Op::Put(op);
-        inner.ask(Request { ctx: self.ctx, op }).await
+        // It was decided on what was found, and holds for nothing else.
+        let seen = found.as_ref().filter(|_| unconditional);
+        if let Some(head) = seen {
+            op.precondition = match head.deleted_at {
+                None => Precondition::IfVersion(head.latest),
+                Some(_) => Precondition::IfAbsent,
+            };
+        }
+        let answer = inner
+            .ask(Request {
+                ctx: self.ctx,
+                op: Op::Put(op),
+            })
+            .await;
+        match (answer, seen) {
+            // It was deleted or restored meanwhile, of which the caller has said nothing: let him look again.
+            (Err(CredentialError::NotFound(_) | CredentialError::AlreadyExists(_)), Some(head)) => {
+                Err(CredentialError::VersionConflict {
+                    name: head.id.to_string(),
+                    expected: Some(head.latest),
+                    found: Some(head.latest),
+                })
+            }
+            (answer, _) => answer,
+        }
     }
 
     pub(crate) async fn update<S>(
         self,
         mut inner: Asking<S>,
-        mut op: Update,
+        op: Update,
         wanted: Option<Permission>,
         floor: Floor,
     ) -> Answer
@@ -75,31 +115,73 @@ impl Gate {
         S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>,
     {
         let shared = Arc::clone(&self.shared);
-        let _changing = shared.changing(&op.id).await;
-        let head = self.permitted(&mut inner, &op.id, wanted, floor).await?;
-        if wanted == Some(Permission::Share) {
-            self.check_sharing(&head, &op)?;
-        } else if let Some(tags) = op.tags.take() {
-            if !self.after_retagging(&head, &tags, wanted)?.is_allowed() {
-                return Err(self.refusal(wanted, &op.id));
+        let changing = shared.changing(&self.ctx, &op.id).await?;
+        for attempt in 1.. {
+            let found = self.look(&mut inner, &op.id).await?;
+            let (mut verdict, judged) = self.judge(&op.id, wanted, found);
+            let head = match judged {
+                Ok(head) => head,
+                Err(refusal) => {
+                    drop(changing);
+                    if attempt == 1 {
+                        self.decided(wanted, &verdict);
+                    }
+                    return refusal.answer(floor).await;
+                }
+            };
+            let mut op = op.clone();
+            let mut lacking = wanted;
+            let shares = wanted == Some(Permission::Share);
+            if let Some(tags) = op.tags.take_if(|_| !shares) {
+                let tags = tags.keep_reserved(Some(&head.tags))?;
+                (lacking, verdict) = self.retagging(&head, &tags, wanted);
+                op.tags = Some(tags);
             }
-            op.tags = Some(tags.keep_reserved(Some(&head.tags))?);
+            // Once for each request.
+            if attempt == 1 {
+                self.decided(wanted, &verdict);
+            }
+            if !verdict.is_allowed() {
+                return Err(self.refusal(lacking, &op.id));
+            }
+            if shares {
+                self.check_sharing(&head, &op)?;
+            }
+            // Its owner and grants are not for what is stored anew under its name.
+            let unconditional = op.precondition == Precondition::None && self.compares;
+            if unconditional {
+                op.precondition = Precondition::IfVersion(head.latest);
+            }
+            match inner.ask(self.request(Op::Update(op))).await {
+                Err(CredentialError::VersionConflict { .. }) if unconditional && attempt < ATTEMPTS => {}
+                answer => return answer,
+            }
         }
-        let op = Op::Update(op);
-        inner.ask(Request { ctx: self.ctx, op }).await
+        Err(CredentialError::internal(
+            "a change of tags ended without an answer",
+        ))
     }
 
-    /// Whether what is wanted is allowed under the tags it shall have, too: nobody tags a credential out of reach of
-    /// the rules.
-    fn after_retagging(
+    /// Whether what is wanted is allowed under `tags` too: nobody tags a credential out of reach of the rules. To set
+    /// others takes [`Permission::Write`], whatever else is wanted.
+    fn retagging(
         &self,
         head: &RecordHead,
         tags: &Tags,
         wanted: Option<Permission>,
-    ) -> Result<Verdict, CredentialError> {
+    ) -> (Option<Permission>, Verdict) {
         let mut after = head.clone();
-        after.tags = tags.clone().keep_reserved(Some(&head.tags))?;
-        Ok(self.verdict(&head.id, wanted, Known::Head(&after)))
+        after.tags.clone_from(tags);
+        let verdict = self.verdict(&head.id, wanted, Known::Head(&after));
+        let write = Some(Permission::Write);
+        if wanted == write || after.tags == head.tags || !verdict.is_allowed() {
+            return (wanted, verdict);
+        }
+        let writes = [head, &after].map(|head| self.verdict(&head.id, write, Known::Head(head)));
+        match writes.into_iter().find(|verdict| !verdict.is_allowed()) {
+            Some(denied) => (write, denied),
+            None => (wanted, verdict),
+        }
     }
 
     fn check_sharing(&self, head: &RecordHead, op: &Update) -> Result<(), CredentialError> {
@@ -109,7 +191,13 @@ impl Gate {
             ));
         };
         let policy = self.shared.policies.load();
-        let has = policy.permitted(&self.ctx, &head.id, Known::Head(head));
-        record::check_sharing(&head.tags, tags, &self.ctx.principal, has, self.ctx.now())
+        let has = |tags: &Tags| {
+            let head = RecordHead {
+                tags: tags.clone(),
+                ..head.clone()
+            };
+            policy.permitted(&self.ctx, &head.id, Known::Head(&head))
+        };
+        sharing::check_sharing(&head.tags, tags, &self.ctx.principal, has, self.ctx.now())
     }
 }

@@ -34,12 +34,26 @@ pub(crate) struct Shared {
 const STRIPES: usize = 32;
 
 impl Shared {
-    pub(crate) async fn changing(&self, id: &CredentialRef) -> Option<MutexGuard<'_, ()>> {
+    /// Waits for its turn to change the tags of `id`, for as long as `ctx` has time.
+    pub(crate) async fn changing(
+        &self,
+        ctx: &OpContext,
+        id: &CredentialRef,
+    ) -> Result<Option<MutexGuard<'_, ()>>, CredentialError> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
         let stripe = usize::try_from(hash % STRIPES as u64).unwrap_or_default();
-        match self.changing.get(stripe) {
-            Some(stripe) => Some(stripe.lock().await),
-            None => None,
+        let Some(stripe) = self.changing.get(stripe) else {
+            return Ok(None);
+        };
+        let Some(deadline) = ctx.deadline else {
+            return Ok(Some(stripe.lock().await));
+        };
+        let left = (deadline - ctx.now()).to_std().unwrap_or_default();
+        match tokio::time::timeout(left, stripe.lock()).await {
+            Ok(turn) => Ok(Some(turn)),
+            Err(_) => Err(CredentialError::deadline_exceeded(
+                "other changes took the time and nothing was done; allow more time",
+            )),
         }
     }
 }
@@ -82,15 +96,40 @@ where
 pub(crate) struct Gate {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ctx: OpContext,
+    /// Whether what is below checks a precondition and writes as one step.
+    pub(crate) compares: bool,
+}
+
+/// Why a request goes no further.
+pub(crate) struct Refusal {
+    error: CredentialError,
+    /// Whether it must not tell if there is anything.
+    hides: bool,
+}
+
+impl Refusal {
+    pub(crate) async fn answer(self, floor: Floor) -> Answer {
+        if self.hides {
+            floor.wait().await;
+        }
+        Err(self.error)
+    }
 }
 
 impl Gate {
-    /// A request below, of one's own. It claims no permission.
+    /// A request below on behalf of this one.
     pub(crate) fn request(&self, op: Op<Plaintext>) -> Request<Plaintext> {
         Request {
             ctx: self.ctx.clone(),
             op,
         }
+    }
+
+    /// A request below of one's own. What is found out about it is nothing about the answer, and not reported.
+    pub(crate) fn aside(&self, op: Op<Plaintext>) -> Request<Plaintext> {
+        let mut request = self.request(op);
+        request.ctx.report = None;
+        request
     }
 
     pub(crate) fn verdict(
@@ -217,42 +256,85 @@ impl Gate {
                         "an operation on no credential was looked at",
                     ));
                 };
-                let head = self.permitted(&mut inner, id, wanted, floor).await?;
+                let id = id.clone();
+                let found = self.look(&mut inner, &id).await?;
+                let (verdict, judged) = self.judge(&id, wanted, found);
+                let head = match judged {
+                    Ok(head) => head,
+                    Err(refusal) => {
+                        self.decided(wanted, &verdict);
+                        return refusal.answer(floor).await;
+                    }
+                };
                 match op {
                     Op::Head(Get {
                         version: Selector::Latest,
                         ..
-                    }) => Ok(Response::Head(head)),
-                    op => inner.ask(Request { ctx: self.ctx, op }).await,
+                    }) => {
+                        self.decided(wanted, &verdict);
+                        Ok(Response::Head(head))
+                    }
+                    Op::Get(_) | Op::Head(_) => {
+                        let answer = inner.ask(self.request(op)).await;
+                        self.released(&head, wanted, verdict, answer, floor).await
+                    }
+                    op => {
+                        self.decided(wanted, &verdict);
+                        inner.ask(self.request(op)).await
+                    }
                 }
             }
         }
     }
 
-    /// The head of a credential on which the operation is permitted.
-    pub(crate) async fn permitted<S>(
+    /// The answer, if what was decided on `looked` at holds for what was answered: it may have been replaced meanwhile,
+    /// or come from elsewhere than the head did.
+    async fn released(
         &self,
-        inner: &mut Asking<S>,
+        looked: &RecordHead,
+        wanted: Option<Permission>,
+        verdict: Verdict,
+        answer: Answer,
+        floor: Floor,
+    ) -> Answer {
+        let answered = match &answer {
+            Ok(Response::Record(record)) => Some(&record.head),
+            Ok(Response::Head(head)) => Some(head),
+            _ => None,
+        };
+        let other = answered.filter(|head| head.created_at != looked.created_at || head.tags != looked.tags);
+        let Some(other) = other else {
+            self.decided(wanted, &verdict);
+            return answer;
+        };
+        let (verdict, judged) = self.judge(&looked.id, wanted, Some(other.clone()));
+        self.decided(wanted, &verdict);
+        match judged {
+            Ok(_) => answer,
+            Err(refusal) => {
+                // Not held while a refusal waits.
+                drop(answer);
+                refusal.answer(floor).await
+            }
+        }
+    }
+
+    /// What is decided on what was found, and the head or the refusal that follows from it.
+    pub(crate) fn judge(
+        &self,
         id: &CredentialRef,
         wanted: Option<Permission>,
-        floor: Floor,
-    ) -> Result<RecordHead, CredentialError>
-    where
-        S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>,
-    {
-        let head = self.look(inner, id).await?;
-        let known = head.as_ref().map_or(Known::New(None), Known::Head);
+        found: Option<RecordHead>,
+    ) -> (Verdict, Result<RecordHead, Refusal>) {
+        let known = found.as_ref().map_or(Known::New(None), Known::Head);
         let verdict = self.verdict(id, wanted, known);
         let knows = || self.verdict(id, None, known).is_allowed();
-        match head {
-            Some(head) if verdict.is_allowed() => {
-                self.decided(wanted, &verdict);
-                Ok(head)
-            }
-            Some(_) if knows() => {
-                self.decided(wanted, &verdict);
-                Err(self.refusal(wanted, id))
-            }
+        if found.is_some() && !verdict.is_allowed() && knows() {
+            let error = self.refusal(wanted, id);
+            return (verdict, Err(Refusal { error, hides: false }));
+        }
+        match found {
+            Some(head) if verdict.is_allowed() => (verdict, Ok(head)),
             // The same whether it is there or not: words, time, and that it counts as denied, because an outer layer
             // may take longer over a denial.
             _ => {
@@ -262,9 +344,8 @@ impl Gate {
                         rule: DEFAULT_DENY.into(),
                     },
                 };
-                self.decided(wanted, &verdict);
-                floor.wait().await;
-                Err(CredentialError::not_found(id.to_string()))
+                let error = CredentialError::not_found(id.to_string());
+                (verdict, Err(Refusal { error, hides: true }))
             }
         }
     }
@@ -282,7 +363,7 @@ impl Gate {
             id: id.clone(),
             version: Selector::Latest,
         });
-        match inner.ask(self.request(op)).await.and_then(Response::into_head) {
+        match inner.ask(self.aside(op)).await.and_then(Response::into_head) {
             Ok(head) if head.id == *id => Ok(Some(head)),
             // The store is broken or lies.
             Ok(_) => Err(CredentialError::Tampered),

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nebula_credential_core::{
-    BoxFuture, CredentialError, MetricsEmitter, NoMetrics, OpContext, Permission, Plaintext, Request,
-    Response,
+    BoxFuture, Capability, CredentialError, MetricsEmitter, NoMetrics, OpContext, Permission, Plaintext,
+    Request, Response,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -25,7 +25,10 @@ const STEP: Duration = Duration::from_millis(20);
 /// Lets through what the policy allows. It stands above the cache: a hit does not bypass it, and what is denied
 /// without a look at the record touches nothing below.
 #[derive(Clone)]
-pub struct AccessLayer(Arc<Shared>);
+pub struct AccessLayer {
+    shared: Arc<Shared>,
+    compares: bool,
+}
 
 /// Makes an [`AccessLayer`].
 pub struct AccessBuilder {
@@ -52,12 +55,15 @@ impl AccessBuilder {
 
     /// The layer.
     pub fn build(self) -> AccessLayer {
-        AccessLayer(Arc::new(Shared {
-            policies: self.policies,
-            step: self.step,
-            metrics: self.metrics,
-            changing: Default::default(),
-        }))
+        AccessLayer {
+            shared: Arc::new(Shared {
+                policies: self.policies,
+                step: self.step,
+                metrics: self.metrics,
+                changing: Default::default(),
+            }),
+            compares: true,
+        }
     }
 }
 
@@ -84,10 +90,11 @@ impl AccessLayer {
     /// [`CredentialError::AccessDenied`].
     pub fn administer(&self, ctx: &OpContext, work: &str) -> Result<(), CredentialError> {
         let wanted = Permission::Admin;
-        let verdict = self.0.policies.load().decide_everywhere(ctx, wanted);
+        let verdict = self.shared.policies.load().decide_everywhere(ctx, wanted);
         let gate = Gate {
-            shared: Arc::clone(&self.0),
+            shared: Arc::clone(&self.shared),
             ctx: ctx.clone(),
+            compares: self.compares,
         };
         gate.decided(Some(wanted), &verdict);
         if verdict.is_allowed() {
@@ -101,17 +108,28 @@ impl AccessLayer {
         )))
     }
 
+    /// The same layer for a store that can do `able`; unless told otherwise, one that can compare and set. Through one that
+    /// cannot, a change is made without a precondition: what another process does to the same credential between the
+    /// look at its head and the change may be overwritten.
+    #[must_use]
+    pub fn over(&self, able: Capability) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            compares: able.compare_and_set,
+        }
+    }
+
     /// The policies it decides by.
     pub fn policies(&self) -> &Policies {
-        &self.0.policies
+        &self.shared.policies
     }
 }
 
 impl std::fmt::Debug for AccessLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("AccessLayer")
-            .field("policies", &self.0.policies)
-            .field("answer_step", &self.0.step)
+            .field("policies", &self.shared.policies)
+            .field("answer_step", &self.shared.step)
             .finish_non_exhaustive()
     }
 }
@@ -197,8 +215,9 @@ where
             Err(error) => return Way::Refused { answer: Some(error) }.into(),
         };
         let gate = Gate {
-            shared: Arc::clone(&self.layer.0),
+            shared: Arc::clone(&self.layer.shared),
             ctx: request.ctx,
+            compares: self.layer.compares,
         };
         let first = match gate.first(&request.op, wanted) {
             First::Refuse(error) => return Way::Refused { answer: Some(error) }.into(),

@@ -17,6 +17,7 @@ mod policy;
 mod principal;
 mod record;
 mod rule;
+mod sharing;
 mod syntax;
 
 pub use explain::{Explanation, RuleStanding};
@@ -26,6 +27,7 @@ pub use list::LIST_FILTER;
 pub use permissions::Permissions;
 pub use policies::Policies;
 pub use policy::{AccessPolicy, DEFAULT_DENY, Inquiry, POLICY_BYTES_MAX, RULES_MAX, Verdict};
-pub use record::{GRANTS_MAX, Grant, OWNER_TAG, RESERVED_PREFIX, Sharing, grants, owner};
+pub use record::{GRANTS_MAX, Grant, OWNER_TAG, RESERVED_PREFIX, grants, owner};
 pub use rule::Known;
+pub use sharing::Sharing;
 pub use syntax::PolicyError;

@@ -30,7 +30,7 @@ where
             after,
             ..list.clone()
         };
-        let page = inner.ask(gate.request(Op::List(op))).await?.into_page()?;
+        let page = inner.ask(gate.aside(Op::List(op))).await?.into_page()?;
         for head in page.items {
             let verdict = gate.verdict(&head.id, None, Known::Head(&head));
             if verdict.is_allowed() && list.matches(&head) && items.len() <= size {

@@ -43,6 +43,11 @@ impl Shelf {
         self.0.lock().unwrap().lag = lag;
     }
 
+    /// Does `op` without anybody's leave, at once.
+    pub(crate) fn apply(&self, ctx: &OpContext, op: Op<Plaintext>) -> Answer<Response<Plaintext>> {
+        self.answer(ctx, op).0
+    }
+
     /// Puts a record on the shelf without anybody's leave.
     pub(crate) fn place(&self, id: &CredentialRef, tags: &[(&str, &str)]) {
         let put = put(id, 1, Some(tags));
@@ -118,6 +123,7 @@ impl State {
             }
             Op::Update(update) => {
                 let (head, _) = self.live(&update.id)?;
+                update.precondition.check(&update.id, Some(head.latest), true)?;
                 if let Some(tags) = update.tags {
                     head.tags = tags;
                 }
@@ -164,6 +170,47 @@ impl Service<Request<Plaintext>> for Shelf {
     }
 }
 
+type Between = Box<dyn FnOnce(&Shelf) + Send>;
+
+/// A shelf on which something happens right after the first look at a head: what another process does meanwhile.
+#[derive(Clone)]
+pub(crate) struct Meanwhile {
+    shelf: Shelf,
+    happens: Arc<Mutex<Option<Between>>>,
+}
+
+impl Meanwhile {
+    pub(crate) fn new(shelf: &Shelf, happens: impl FnOnce(&Shelf) + Send + 'static) -> Self {
+        Self {
+            shelf: shelf.clone(),
+            happens: Arc::new(Mutex::new(Some(Box::new(happens)))),
+        }
+    }
+}
+
+impl Service<Request<Plaintext>> for Meanwhile {
+    type Response = Response<Plaintext>;
+    type Error = CredentialError;
+    type Future = Pin<Box<dyn Future<Output = Answer<Response<Plaintext>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Answer<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Plaintext>) -> Self::Future {
+        let looks = matches!(request.op, Op::Head(_));
+        let Self { shelf, happens } = self.clone();
+        let answer = shelf.clone().call(request);
+        Box::pin(async move {
+            let answer = answer.await;
+            if let Some(happens) = happens.lock().unwrap().take_if(|_| looks) {
+                happens(&shelf);
+            }
+            answer
+        })
+    }
+}
+
 /// A shelf under the layer.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -171,6 +218,7 @@ pub(crate) struct World {
     pub(crate) policies: Policies,
     pub(crate) clock: TestClock,
     pub(crate) access: Access<Shelf>,
+    layer: AccessLayer,
 }
 
 impl World {
@@ -184,6 +232,7 @@ impl World {
         let layer = set(AccessLayer::builder(policies.clone())).build();
         Self {
             access: layer.layer(shelf.clone()),
+            layer,
             shelf,
             policies,
             clock: TestClock::new(),
@@ -201,6 +250,38 @@ impl World {
     pub(crate) async fn ask(&self, ctx: &OpContext, op: Op<Plaintext>) -> Answer<Response<Plaintext>> {
         let request = Request { ctx: ctx.clone(), op };
         self.access.clone().oneshot(request).await
+    }
+
+    /// Asks through the layer, and lets something happen after it looked.
+    pub(crate) async fn ask_while(
+        &self,
+        ctx: &OpContext,
+        op: Op<Plaintext>,
+        happens: impl FnOnce(&Shelf) + Send + 'static,
+    ) -> Answer<Response<Plaintext>> {
+        let layer = AccessLayer::new(self.policies.clone());
+        let request = Request { ctx: ctx.clone(), op };
+        let access = layer.layer(Meanwhile::new(&self.shelf, happens));
+        access.oneshot(request).await
+    }
+
+    /// Asks through the same layer over a store that says it was asked, and never answers.
+    pub(crate) async fn ask_hung(
+        &self,
+        ctx: &OpContext,
+        op: Op<Plaintext>,
+        told: tokio::sync::oneshot::Sender<()>,
+    ) -> Answer<Response<Plaintext>> {
+        let told = Arc::new(Mutex::new(Some(told)));
+        let hung = tower::service_fn(move |_: Request<Plaintext>| {
+            let told = Arc::clone(&told);
+            async move {
+                told.lock().unwrap().take().map(|told| told.send(()));
+                std::future::pending::<Answer<Response<Plaintext>>>().await
+            }
+        });
+        let request = Request { ctx: ctx.clone(), op };
+        self.layer.layer(hung).oneshot(request).await
     }
 
     pub(crate) async fn get(&self, who: &str, id: &CredentialRef) -> Answer<()> {

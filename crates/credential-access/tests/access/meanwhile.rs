@@ -1,0 +1,202 @@
+//! What others do between the look at a credential and what follows from it.
+
+use std::time::Duration;
+
+use nebula_credential_access::{OWNER_TAG, Permissions, Sharing, grants, owner};
+use nebula_credential_core::{CredentialError, Op, Permission, Precondition, Restore, Tags, Update};
+
+use crate::support::{World, delete, get, id, principal, put, rules, tag};
+
+#[tokio::test(start_paused = true)]
+async fn what_is_restored_meanwhile_is_not_taken_over() {
+    let world = World::new(&rules(&[
+        "create allow user:* write",
+        "owners allow owner *",
+        "guard deny user:* write; tags = { sealed = \"yes\" }",
+    ]));
+    let db = id("db");
+    world
+        .shelf
+        .place(&db, &[(OWNER_TAG, "user:alice"), ("sealed", "yes")]);
+    world.shelf.apply(&world.ctx("user:alice"), delete(&db)).unwrap();
+    let (alice, restored) = (world.ctx("user:alice"), db.clone());
+    let error = world
+        .ask_while(&world.ctx("user:bob"), Op::Put(put(&db, 2, None)), move |shelf| {
+            shelf
+                .apply(&alice, Op::Restore(Restore { id: restored }))
+                .unwrap();
+        })
+        .await
+        .unwrap_err();
+    // Whoever stores looks again after this, and finds what is there.
+    assert!(
+        matches!(error, CredentialError::VersionConflict { .. }),
+        "{error}"
+    );
+    assert_eq!(owner(&world.shelf.tags(&db)), Some(principal("user:alice")));
+    let again = world
+        .ask(&world.ctx("user:bob"), Op::Put(put(&db, 2, None)))
+        .await;
+    assert!(again.unwrap_err().is_access_denied());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_meanwhile_is_stored_by_whoever_stores_it() {
+    let world = World::new(&rules(&["create allow user:* write", "owners allow owner *"]));
+    let db = id("db");
+    world.shelf.place(&db, &[(OWNER_TAG, "user:alice")]);
+    let (alice, deleted) = (world.ctx("user:alice"), db.clone());
+    let error = world
+        .ask_while(&world.ctx("user:bob"), Op::Put(put(&db, 2, None)), move |shelf| {
+            shelf.apply(&alice, delete(&deleted)).unwrap();
+        })
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, CredentialError::VersionConflict { .. }),
+        "{error}"
+    );
+    world
+        .ask(&world.ctx("user:bob"), Op::Put(put(&db, 2, None)))
+        .await
+        .unwrap();
+    assert_eq!(owner(&world.shelf.tags(&db)), Some(principal("user:bob")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_taken_back_meanwhile_is_not_revived() {
+    let world = World::new(&rules(&[
+        "create allow user:* write",
+        "owners allow owner *",
+        "shared allow granted *",
+    ]));
+    let db = id("db");
+    let alice = world.ctx("user:alice");
+    world.ask(&alice, Op::Put(put(&db, 1, None))).await.unwrap();
+    let change = Sharing::Grant {
+        to: principal("service:bob"),
+        permissions: Permissions::only(Permission::Read),
+        until: None,
+    };
+    world.share("user:alice", &db, &change).await.unwrap();
+    let revoked = Tags::from_pairs([(OWNER_TAG, "user:alice")]).unwrap();
+    let update = Update {
+        id: db.clone(),
+        tags: Some(revoked),
+        phase: None,
+        precondition: Precondition::None,
+    };
+    world
+        .ask_while(
+            &world.ctx("user:carl"),
+            Op::Put(put(&db, 2, None)),
+            move |shelf| {
+                shelf.apply(&alice, Op::Update(update)).unwrap();
+            },
+        )
+        .await
+        .unwrap();
+    assert_eq!(grants(&world.shelf.tags(&db)).count(), 0);
+    assert!(world.get("service:bob", &db).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_are_not_set_on_what_took_its_place_meanwhile() {
+    let world = World::new(&rules(&["create allow user:* write", "owners allow owner *"]));
+    let db = id("db");
+    world.shelf.place(&db, &[(OWNER_TAG, "user:alice")]);
+    let (bob, replaced) = (world.ctx("service:bob"), db.clone());
+    world
+        .ask_while(
+            &world.ctx("user:carl"),
+            tag(&db, &[("team", "pay")]),
+            move |shelf| {
+                shelf.apply(&bob, delete(&replaced)).unwrap();
+                let anew = put(&replaced, 2, Some(&[(OWNER_TAG, "user:bob")]));
+                shelf.apply(&bob, Op::Put(anew)).unwrap();
+            },
+        )
+        .await
+        .unwrap();
+    let tags = world.shelf.tags(&db);
+    assert_eq!(
+        (owner(&tags), tags.get("team")),
+        (Some(principal("user:bob")), Some("pay"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_took_its_place_meanwhile_is_not_released() {
+    let world = World::new(&rules(&["owners allow owner *"]));
+    let (db, absent) = (id("db"), id("absent"));
+    world.shelf.place(&db, &[(OWNER_TAG, "user:bob")]);
+    let (bob, replaced) = (world.ctx("user:bob"), db.clone());
+    let began = tokio::time::Instant::now();
+    let error = world
+        .ask_while(&bob, get(&db), move |shelf| {
+            shelf.place(&replaced, &[(OWNER_TAG, "user:alice")]);
+        })
+        .await
+        .unwrap_err();
+    // As if there were nothing, and recorded as what it was.
+    assert_eq!(error, CredentialError::not_found(db.to_string()));
+    assert_eq!(began.elapsed(), Duration::from_millis(20));
+    assert!(!bob.report.unwrap().decision().unwrap().allowed);
+    assert!(world.get("user:bob", &absent).await.unwrap_err().is_not_found());
+
+    // What changed and is his still is released.
+    world.shelf.place(&db, &[(OWNER_TAG, "user:bob")]);
+    let (bob, retagged) = (world.ctx("user:bob"), db.clone());
+    world
+        .ask_while(&bob, get(&db), move |shelf| {
+            shelf.place(&retagged, &[(OWNER_TAG, "user:bob"), ("team", "pay")]);
+        })
+        .await
+        .unwrap();
+    assert!(bob.report.unwrap().decision().unwrap().allowed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_who_are_refused_hold_nobody_up() {
+    let world = World::new(&rules(&["owners allow owner *", "create allow user:alice write"]));
+    let db = id("db");
+    let alice = world.ctx("user:alice");
+    world.ask(&alice, Op::Put(put(&db, 1, None))).await.unwrap();
+    let began = tokio::time::Instant::now();
+    for number in 0..500 {
+        let (world, db) = (world.clone(), db.clone());
+        tokio::spawn(async move {
+            let mallory = world.ctx("user:mallory");
+            let op = match number % 2 {
+                0 => Op::Put(put(&db, 2, None)),
+                _ => tag(&db, &[("team", "pay")]),
+            };
+            world.ask(&mallory, op).await.unwrap_err();
+        });
+    }
+    tokio::task::yield_now().await;
+    world.ask(&alice, Op::Put(put(&db, 2, None))).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_his_turn_past_his_deadline() {
+    let world = World::new(&rules(&["create allow user:* write"]));
+    let db = id("db");
+    world.shelf.place(&db, &[]);
+    // One whose store never answers has its turn.
+    let (told, heard) = tokio::sync::oneshot::channel::<()>();
+    let hung = {
+        let (world, db) = (world.clone(), db.clone());
+        tokio::spawn(async move { world.ask_hung(&world.ctx("user:bob"), tag(&db, &[]), told).await })
+    };
+    heard.await.unwrap();
+    let mut alice = world.ctx("user:alice");
+    alice.deadline = Some(alice.now() + Duration::from_secs(3));
+    let began = tokio::time::Instant::now();
+    let error = world.ask(&alice, tag(&db, &[])).await.unwrap_err();
+    assert!(matches!(error, CredentialError::DeadlineExceeded(_)), "{error}");
+    // Tokio's timers count whole milliseconds.
+    assert!(began.elapsed() <= Duration::from_millis(3001));
+    hung.abort();
+}
