@@ -6,6 +6,8 @@
 #[allow(dead_code, reason = "a test has no use for its `main`")]
 #[path = "../prometheus.rs"]
 mod example;
+#[path = "observability/trouble.rs"]
+mod trouble;
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -14,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use metrics_exporter_prometheus::PrometheusHandle;
+use nebula_credential::CredentialManager;
 use nebula_credential_testkit::skip;
 use serde_json::{Value, json};
 
@@ -207,20 +211,46 @@ async fn prometheus_scrapes_the_example_and_answers_every_panel() {
     }
     let directory = tempfile::tempdir().unwrap();
     let (manager, page) = example::observed(directory.path()).await.unwrap();
+    let target = serve(manager, page).await;
+    let work = directory.path().to_owned();
+    tokio::task::spawn_blocking(move || ask_prometheus(&work, &target))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn prometheus_gets_every_metric_of_a_program_in_trouble() {
+    if !available("prometheus") {
+        return skip(
+            "observability trouble",
+            "there is no prometheus; install the package prometheus",
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (manager, page) = trouble::troubled(directory.path()).await;
+    let target = serve(manager, page).await;
+    let work = directory.path().to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let (_server, port) = start_prometheus(&work, &target, &[]);
+        let missing = missing(port, &emitted());
+        assert!(missing.is_empty(), "Prometheus did not get {missing:?}");
+    });
+    asked.await.unwrap();
+}
+
+/// Serves the metrics of a manager, and says where.
+async fn serve(manager: CredentialManager, page: PrometheusHandle) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = listener.local_addr().unwrap();
+    let target = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             example::answer(&mut stream, &manager, &page).await.ok();
         }
     });
-    let work = directory.path().to_owned();
-    tokio::task::spawn_blocking(move || ask_prometheus(&work, &target.to_string()))
-        .await
-        .unwrap();
+    target
 }
 
-/// What appears only once something happens that does not happen in the example.
+/// What the example does not do, and so does not show.
 const RARE: &[&str] = &[
     "access_decisions_total",
     "access_reloads_total",
@@ -246,53 +276,12 @@ fn ask_prometheus(directory: &Path, target: &str) {
         "{health}"
     );
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let config = json!({
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-        "rule_files": [repository().join("docs/alerts.yml")],
-        "scrape_configs": [{"job_name": "app", "static_configs": [{"targets": [target]}]}],
-    });
-    std::fs::write(directory.join("prometheus.yml"), config.to_string()).unwrap();
-    let server = Command::new("prometheus")
-        .arg(format!(
-            "--config.file={}",
-            directory.join("prometheus.yml").display()
-        ))
-        .arg(format!(
-            "--storage.tsdb.path={}",
-            directory.join("series").display()
-        ))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg("--log.level=error")
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _server = Ended(server);
-
-    let until = Instant::now() + Duration::from_secs(60);
+    let (_server, port) = start_prometheus(directory, target, &[repository().join("docs/alerts.yml")]);
     let expected: BTreeSet<_> = emitted()
         .into_iter()
         .filter(|name| !RARE.iter().any(|rare| *name == format!("{PREFIX}{rare}")))
         .collect();
-    let seen = loop {
-        let answer = get(port, "/api/v1/label/__name__/values", "match[]", "{job=\"app\"}");
-        let values = answer
-            .as_ref()
-            .and_then(|answer| answer["data"].as_array())
-            .into_iter()
-            .flatten();
-        let stems = |name: &str| name.trim_end_matches("_bucket").to_owned();
-        let seen: BTreeSet<_> = values.filter_map(Value::as_str).map(stems).collect();
-        if expected.is_subset(&seen) || Instant::now() > until {
-            break seen;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    };
-    let missing: Vec<_> = expected.difference(&seen).collect();
+    let missing = missing(port, &expected);
     assert!(missing.is_empty(), "Prometheus did not get {missing:?}");
 
     let up = value(
@@ -324,6 +313,56 @@ fn ask_prometheus(directory: &Path, target: &str) {
         assert_ne!(rule["health"], "err", "{rule}");
         assert_ne!(rule["state"], "firing", "{rule}");
     }
+}
+
+/// A Prometheus that scrapes `target` every second, and its port.
+fn start_prometheus(directory: &Path, target: &str, rules: &[PathBuf]) -> (Ended, u16) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let config = json!({
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": rules,
+        "scrape_configs": [{"job_name": "app", "static_configs": [{"targets": [target]}]}],
+    });
+    std::fs::write(directory.join("prometheus.yml"), config.to_string()).unwrap();
+    let server = Command::new("prometheus")
+        .arg(format!(
+            "--config.file={}",
+            directory.join("prometheus.yml").display()
+        ))
+        .arg(format!(
+            "--storage.tsdb.path={}",
+            directory.join("series").display()
+        ))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--log.level=error")
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    (Ended(server), port)
+}
+
+/// The metrics a Prometheus has not got, though it was given time.
+fn missing(port: u16, expected: &BTreeSet<String>) -> Vec<String> {
+    let until = Instant::now() + Duration::from_secs(60);
+    let seen = loop {
+        let answer = get(port, "/api/v1/label/__name__/values", "match[]", "{job=\"app\"}");
+        let values = answer
+            .as_ref()
+            .and_then(|answer| answer["data"].as_array())
+            .into_iter()
+            .flatten();
+        let stems = |name: &str| name.trim_end_matches("_bucket").to_owned();
+        let seen: BTreeSet<_> = values.filter_map(Value::as_str).map(stems).collect();
+        if expected.is_subset(&seen) || Instant::now() > until {
+            break seen;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    expected.difference(&seen).cloned().collect()
 }
 
 fn value(answer: &Value) -> Option<String> {
