@@ -57,7 +57,7 @@ pub(crate) struct Cli {
     pub(crate) verb: Verb,
 }
 
-/// Options every verb takes.
+/// Options every command takes.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
@@ -385,7 +385,7 @@ pub(crate) struct Completions {
 
 #[derive(Debug, Args)]
 pub(crate) struct Man {
-    /// Where to write one page for each verb
+    /// Where to write one page for each command
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) directory: Option<PathBuf>,
 }

@@ -48,9 +48,9 @@ fn explain(refused: &clap::Error) -> Failure {
             let given = context(ContextKind::InvalidSubcommand).unwrap_or_default();
             let help = match nearest_verb(&given).or_else(|| context(ContextKind::SuggestedSubcommand)) {
                 Some(near) => format!("did you mean `ncred {near}`?"),
-                None => "`ncred help` lists the verbs".to_owned(),
+                None => "`ncred help` lists the commands".to_owned(),
             };
-            Failure::usage("there is no such verb", help)
+            Failure::usage("there is no such command", help)
         }
         ErrorKind::UnknownArgument => unknown(&argument, context(ContextKind::SuggestedArg)),
         ErrorKind::InvalidValue => match context(ContextKind::ValidValue) {
@@ -75,7 +75,9 @@ fn explain(refused: &clap::Error) -> Failure {
                 "leave one of them out",
             )
         }
-        ErrorKind::MissingSubcommand => Failure::usage("the verb is missing", "`ncred help` lists the verbs"),
+        ErrorKind::MissingSubcommand => {
+            Failure::usage("the command is missing", "`ncred help` lists the commands")
+        }
         _ => Failure::usage("the command line is not well formed", see_help()),
     }
 }

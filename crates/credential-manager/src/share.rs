@@ -7,7 +7,7 @@ use crate::{CredentialManager, CredentialMetadata};
 
 impl CredentialManager {
     /// Changes who a credential is shared with. Where there is a policy, it decides whether this may be; nobody shares what
-    /// he has not.
+    /// they do not have.
     ///
     /// # Errors
     /// [`NotFound`](CredentialError::NotFound), those of [`Sharing::apply`], [`AccessDenied`](CredentialError::AccessDenied),

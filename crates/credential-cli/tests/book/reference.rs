@@ -9,7 +9,7 @@ const HEAD: &str = "\
 
 # CLI reference
 
-What `ncred help` says, on one page. [Quick Start](quick-start.md) shows the verbs at work;
+What `ncred help` says, on one page. [Quick Start](quick-start.md) shows the commands at work;
 [Common errors](common-errors.md) lists the exit codes by error.
 
 ";
@@ -52,7 +52,7 @@ fn section(page: &mut String, command: &mut Command, path: &str, level: usize) {
         .collect();
     if !own.is_empty() {
         let heading = if is_root {
-            "Option of every verb"
+            "Option of every command"
         } else {
             "Argument"
         };

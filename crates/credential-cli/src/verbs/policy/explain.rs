@@ -21,7 +21,7 @@ Examples:
   ncred policy explain --policy policy.toml --principal user:alice --permission use --name stripe/live
   ncred policy explain --principal user:alice --permission read --name db --stored
 
-Who asks, what for, the tenant, the scope and the policy are those that hold for every verb. Of the record nothing is known \
+Who asks, what for, the tenant, the scope and the policy are those that hold for every command. Of the record nothing is known \
 unless --stored, --owner, --tag or --granted says it.
 
 The exit code is 0 if it is allowed and 4 if it is not, or if that depends on what is not known.";

@@ -178,12 +178,12 @@ pub(super) const ASKED: &[Mistake] = &[
         says: &["no name of a credential", "lower-case"],
     },
     Mistake {
-        what: "a slip in a verb",
+        what: "a slip in a command",
         args: &["rotat", "github_token"],
         stdin: "",
         code: 2,
         kind: "invalid_input",
-        says: &["no such verb", "did you mean `ncred rotate`?"],
+        says: &["no such command", "did you mean `ncred rotate`?"],
     },
     Mistake {
         what: "a slip in an option",
