@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use nebula_credential_core::{CredentialError, ErrorKind};
+use nebula_credential_core::{CredentialError, ErrorKind, Report};
 use nebula_credential_resilience::{BreakerState, ConcurrencyLayer, RateLimit, RetryConfig, RetryLayer};
 use nebula_credential_testkit::{Fault, Gate, TestClock};
 use tokio::time::Instant;
@@ -95,9 +95,13 @@ async fn an_attempt_that_hangs_is_followed_by_another_but_not_past_the_deadline(
     // The store wants more time than there is: no wait, and its own words.
     let later = unavailable(Some(Duration::from_secs(1)));
     store.once("get", Fault::Refuse(later.clone()));
-    let since = Instant::now();
+    let (since, report) = (Instant::now(), Arc::<Report>::default());
+    ctx.report = Some(Arc::clone(&report));
     assert_eq!(call(&stack, &ctx, get("db")).await.unwrap_err(), later);
     assert!(since.elapsed().is_zero());
+    // With more time it would have been asked again, and those who have it are told.
+    assert!(report.cut_short().unwrap() >= Duration::from_secs(1));
+    ctx.report = None;
 
     // None is left: the store is not asked.
     ctx.deadline = Some(ctx.now());
