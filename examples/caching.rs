@@ -51,6 +51,16 @@ async fn caching() -> Result<(), Box<dyn Error>> {
     let stats = ours.cache_stats().unwrap_or_default();
     println!("in the end: {stats:?}");
     assert_eq!((stats.hits, stats.misses), (999, 3));
+
+    // What takes credentials from anywhere takes them from a manager as well. This one keeps them decoded.
+    let provider = theirs.provider::<BasicCredential>();
+    let cached = CachedCredentialProvider::new(provider, 100, Duration::from_secs(300));
+    for _ in 0..1000 {
+        let db = cached.get("db").await?;
+        assert_eq!(db.credential_type(), "basic");
+    }
+    println!("through a provider: {:?}", cached.stats());
+    assert_eq!((cached.stats().hits, cached.stats().misses), (999, 1));
     Ok(())
 }
 

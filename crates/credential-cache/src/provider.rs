@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use moka::notification::RemovalCause;
 use moka::sync::Cache as Map;
 use nebula_credential_core::{
-    AnyCredential, Clock, CredentialError, CredentialProvider, SystemClock, limits,
+    AnyCredential, Clock, CredentialError, CredentialProvider, NoMetrics, SystemClock, limits,
 };
 
 use crate::config::{LIFE_MAX, unreachable};
 use crate::flight::Flights;
 use crate::reaper::{Reap, Reaper};
+use crate::stats::{Answered, CacheStats, Removed, Tally};
 
 /// How long before its expiry a credential is fetched anew.
 const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_secs(5 * 60);
@@ -85,6 +87,13 @@ impl<P: CredentialProvider> CachedCredentialProvider<P> {
         self.kept.remove(name);
     }
 
+    /// What it did since it was made: a fetch is a miss, and what is served because the provider cannot be reached is stale,
+    /// though it works.
+    pub fn stats(&self) -> CacheStats {
+        self.kept.slots.run_pending_tasks();
+        self.kept.tally.stats(self.kept.slots.entry_count())
+    }
+
     /// The credential at hand, and whether it will do; `None` if there is none that works.
     fn at_hand(&self, name: &str) -> Option<(AnyCredential, Arc<Slot>, bool)> {
         let slot = self.kept.slots.get(name)?;
@@ -98,7 +107,7 @@ impl<P: CredentialProvider> CachedCredentialProvider<P> {
                 Some((found, slot, will_do))
             }
             None => {
-                self.kept.remove(name);
+                self.kept.remove_as(name, Removed::Expired);
                 None
             }
         }
@@ -107,11 +116,14 @@ impl<P: CredentialProvider> CachedCredentialProvider<P> {
     /// Fetches `name`, or waits for someone who does.
     async fn fetch(&self, name: &str) -> Result<AnyCredential, CredentialError> {
         let ticket = self.flights.join(&name.to_owned(), ());
+        let mut how = Answered::Shared;
         let fetch = async {
             // Another fetch may have ended after this caller looked and before it joined.
             if let Some((found, _, true)) = self.at_hand(name) {
+                how = Answered::Fresh;
                 return Ok::<_, ()>(Ok(found));
             }
+            how = Answered::Store;
             let began = self.clock.now();
             let fetched = self.inner.get(name).await;
             ticket.land(|| {
@@ -121,10 +133,9 @@ impl<P: CredentialProvider> CachedCredentialProvider<P> {
             });
             Ok(fetched)
         };
-        ticket
-            .wait(fetch)
-            .await
-            .unwrap_or_else(|| Err(CredentialError::internal("a fetch ended without an answer")))
+        let answer = ticket.wait(fetch).await;
+        self.kept.tally.answered(how, None);
+        answer.unwrap_or_else(|| Err(CredentialError::internal("a fetch ended without an answer")))
     }
 
     fn keep(&self, name: &str, began: DateTime<Utc>, credential: &AnyCredential) {
@@ -169,7 +180,10 @@ fn lapsed(credential: &AnyCredential) -> bool {
 impl<P: CredentialProvider> CredentialProvider for CachedCredentialProvider<P> {
     async fn get(&self, name: &str) -> Result<AnyCredential, CredentialError> {
         let slot = match self.at_hand(name) {
-            Some((found, _, true)) => return Ok(found),
+            Some((found, _, true)) => {
+                self.kept.tally.answered(Answered::Fresh, None);
+                return Ok(found);
+            }
             Some((_, slot, false)) => Some(slot),
             None => None,
         };
@@ -180,7 +194,9 @@ impl<P: CredentialProvider> CredentialProvider for CachedCredentialProvider<P> {
         match slot {
             Some(slot) if unreachable(&error) => {
                 slot.rest(self.clock.now());
-                self.at_hand(name).map(|(found, ..)| found).ok_or(error)
+                let (found, ..) = self.at_hand(name).ok_or(error)?;
+                self.kept.tally.answered(Answered::Stale, None);
+                Ok(found)
             }
             _ => {
                 // The provider has spoken: what is at hand counts no more.
@@ -202,6 +218,7 @@ impl<P> fmt::Debug for CachedCredentialProvider<P> {
 
 struct Kept {
     slots: Map<String, Arc<Slot>>,
+    tally: Arc<Tally>,
     reaper: Reaper,
 }
 
@@ -253,11 +270,23 @@ impl Slot {
 
 impl Kept {
     fn new(capacity: usize) -> Self {
+        let tally = Arc::new(Tally::new(Arc::new(NoMetrics)));
+        let listener = {
+            let tally = Arc::clone(&tally);
+            move |_: Arc<String>, slot: Arc<Slot>, cause| {
+                slot.wipe();
+                // Whoever removes one for another reason counts it.
+                if cause == RemovalCause::Size {
+                    tally.removed(Removed::Size);
+                }
+            }
+        };
         Self {
             slots: Map::builder()
                 .max_capacity(u64::try_from(capacity).unwrap_or(u64::MAX))
-                .eviction_listener(|_, slot: Arc<Slot>, _| slot.wipe())
+                .eviction_listener(listener)
                 .build(),
+            tally,
             reaper: Reaper::default(),
         }
     }
@@ -270,9 +299,15 @@ impl Kept {
         }
     }
 
+    /// Because it is not wanted any more.
     fn remove(&self, name: &str) {
+        self.remove_as(name, Removed::Changed);
+    }
+
+    fn remove_as(&self, name: &str, why: Removed) {
         if let Some(slot) = self.slots.remove(name) {
             slot.wipe();
+            self.tally.removed(why);
         }
     }
 }
@@ -286,7 +321,7 @@ impl Reap for Kept {
         let mut next = None;
         for (name, slot) in &self.slots {
             if slot.due <= now {
-                self.remove(&name);
+                self.remove_as(&name, Removed::Expired);
             } else {
                 next = Some(next.map_or(slot.due, |next: Instant| next.min(slot.due)));
             }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use nebula_credential_core::MetricsEmitter;
 
-/// What a [`CacheLayer`](crate::CacheLayer) did since it was made.
+/// What a [`CacheLayer`](crate::CacheLayer) or a [`CachedCredentialProvider`](crate::CachedCredentialProvider) did since it was
+/// made.
 #[non_exhaustive]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheStats {

@@ -80,6 +80,38 @@ async fn a_credential_is_served_for_its_ttl() {
 }
 
 #[tokio::test]
+async fn what_it_did_is_counted() {
+    let (provider, vault) = cached(300, Some(400));
+    let counted = || {
+        let stats = provider.stats();
+        (stats.hits, stats.misses, stats.shared, stats.stale)
+    };
+    vault.gate.forget_permits(1);
+    let ((), _, _) = tokio::join!(
+        async {
+            tokio::task::yield_now().await;
+            vault.gate.add_permits(1);
+        },
+        text(&provider, "a"),
+        text(&provider, "a"),
+    );
+    assert_eq!(counted(), (0, 1, 1, 0));
+    text(&provider, "a").await;
+    assert_eq!(counted(), (1, 1, 1, 0));
+    vault.clock.advance(seconds(200));
+    *vault.error.lock().unwrap() = Some(CredentialError::unavailable("away"));
+    text(&provider, "a").await;
+    assert_eq!(
+        counted(),
+        (1, 2, 1, 1),
+        "it works, and should have been fetched anew"
+    );
+    provider.forget("a");
+    let stats = provider.stats();
+    assert_eq!((stats.entries, stats.evictions), (0, 1));
+}
+
+#[tokio::test]
 async fn no_ttl_is_beyond_a_quarter_of_an_hour() {
     let (provider, vault) = cached(86_400, None);
     text(&provider, "a").await;

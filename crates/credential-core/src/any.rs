@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-use crate::{Credential, CredentialError, SecretWriter};
+use crate::{Clock as _, Credential, CredentialError, SecretWriter, SystemClock};
 
 /// A credential whose type is known only at run time.
 ///
 /// Stands where a trait object would: [`Credential`] has constructors and cannot be one. A clone shares the one value,
 /// which is wiped when the last of them is dropped.
 #[derive(Clone)]
-pub struct AnyCredential(Arc<dyn Erased>);
+pub struct AnyCredential {
+    value: Arc<dyn Erased>,
+    until: Option<DateTime<Utc>>,
+}
 
 trait Erased: Any + Send + Sync {
     fn credential_type(&self) -> &'static str;
@@ -50,17 +53,28 @@ impl<C: Credential> Erased for C {
 impl AnyCredential {
     /// Forgets the type of `credential`.
     pub fn new<C: Credential>(credential: C) -> Self {
-        Self(Arc::new(credential))
+        Self {
+            value: Arc::new(credential),
+            until: None,
+        }
+    }
+
+    /// The same credential, which ceases to work at `end` at the latest, whatever the value says of itself: what is known
+    /// of its expiry may not be in it.
+    #[must_use]
+    pub fn until(mut self, end: DateTime<Utc>) -> Self {
+        self.until = Some(self.until.map_or(end, |before| before.min(end)));
+        self
     }
 
     /// The name of its type.
     pub fn credential_type(&self) -> &'static str {
-        self.0.credential_type()
+        self.value.credential_type()
     }
 
     /// The version of its stored shape.
     pub fn schema_version(&self) -> u32 {
-        self.0.schema_version()
+        self.value.schema_version()
     }
 
     /// Checks the shape of the value.
@@ -68,27 +82,30 @@ impl AnyCredential {
     /// # Errors
     /// Those of the type.
     pub fn validate(&self) -> Result<(), CredentialError> {
-        self.0.validate()
+        self.value.validate()
     }
 
-    /// Whether the value has ceased to work.
+    /// Whether the value has ceased to work, by the clock of the operating system.
     pub fn is_expired(&self) -> bool {
-        self.0.is_expired()
+        self.value.is_expired() || self.until.is_some_and(|end| end <= SystemClock.now())
     }
 
     /// When the value ceases to work, if it does.
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
-        self.0.expires_at()
+        match (self.value.expires_at(), self.until) {
+            (Some(end), Some(until)) => Some(end.min(until)),
+            (end, until) => end.or(until),
+        }
     }
 
     /// The credential, if it is a `C`.
     pub fn downcast_ref<C: Credential>(&self) -> Option<&C> {
-        self.0.as_any().downcast_ref()
+        self.value.as_any().downcast_ref()
     }
 
     #[doc(hidden)]
     pub fn encode(&self, out: &mut SecretWriter) -> Result<(), CredentialError> {
-        self.0.encode(out)
+        self.value.encode(out)
     }
 }
 

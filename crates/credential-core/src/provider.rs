@@ -2,7 +2,8 @@ use async_trait::async_trait;
 
 use crate::{AnyCredential, CredentialError};
 
-/// Something that has credentials by name: a manager, a cache before it, a chain of them.
+/// Something that hands out credentials by name: what `CredentialManager::provider` makes of a manager, a cache or a breaker
+/// before one, or a source of your own.
 #[async_trait]
 pub trait CredentialProvider: Send + Sync {
     /// The current value of `name`.

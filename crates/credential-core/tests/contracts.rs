@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use chrono::TimeDelta;
 use nebula_credential_core::{
-    AnyCredential, Credential, CredentialError, CredentialRef, CredentialValue, ENVELOPE_MAGIC, ErrorKind,
-    Precondition, Retryability, Sealed, Tags, Version, encode_credential, limits,
+    AnyCredential, Clock as _, Credential, CredentialError, CredentialRef, CredentialValue, ENVELOPE_MAGIC,
+    ErrorKind, Precondition, Retryability, Sealed, SystemClock, Tags, Version, encode_credential, limits,
 };
 
 #[derive(serde::Serialize, serde::Deserialize, Debug, PartialEq)]
@@ -52,6 +53,25 @@ fn a_forgotten_type_is_found_again_and_shows_only_its_name() {
         })
     );
     assert_eq!(format!("{any:?}"), "AnyCredential(pin)");
+}
+
+#[test]
+fn what_is_known_of_an_expiry_counts_beside_what_the_value_says() {
+    let any = AnyCredential::new(Pin {
+        digits: "hunter2".into(),
+    });
+    assert_eq!((any.expires_at(), any.is_expired()), (None, false));
+    let now = SystemClock.now();
+    let later = now + TimeDelta::hours(1);
+    let any = any.until(later);
+    assert_eq!((any.expires_at(), any.is_expired()), (Some(later), false));
+    assert_eq!(
+        any.clone().until(later + TimeDelta::hours(1)).expires_at(),
+        Some(later)
+    );
+    let over = any.clone().until(now);
+    assert_eq!((over.expires_at(), over.is_expired()), (Some(now), true));
+    assert!(!any.is_expired(), "a clone has its own");
 }
 
 #[test]

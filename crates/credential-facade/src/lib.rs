@@ -21,7 +21,7 @@ pub use nebula_credential_crypto as crypto;
 #[doc(inline)]
 pub use nebula_credential_manager::{
     Builder, CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, HealthReport,
-    HealthStatus, KeyHealth, Keys, RawCredential, Store,
+    HealthStatus, KeyHealth, Keys, ManagerProvider, RawCredential, Store,
 };
 #[cfg(feature = "local")]
 #[doc(inline)]

@@ -16,6 +16,7 @@ mod maintenance;
 mod manager;
 mod metadata;
 mod paths;
+mod provider;
 mod raw;
 mod read;
 #[cfg(feature = "access")]
@@ -30,6 +31,7 @@ pub use health::{HealthReport, HealthStatus, KeyHealth};
 pub use keys::Keys;
 pub use manager::CredentialManager;
 pub use metadata::{CredentialMetadata, CredentialVersion};
+pub use provider::ManagerProvider;
 pub use raw::RawCredential;
 pub use stack::{PlainService, SealedService};
 pub use store::Store;
