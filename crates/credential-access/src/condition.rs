@@ -22,6 +22,17 @@ pub(crate) struct Conditions {
     pub(crate) until: Option<DateTime<Utc>>,
 }
 
+/// The purpose a request names: text in which there is a letter or a digit that can be seen.
+pub(crate) fn purpose(ctx: &OpContext) -> Option<&str> {
+    // The Hangul fillers of Unicode are letters, and blank.
+    let blank = |c: char| matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+    let purpose = ctx.purpose.as_deref()?.trim();
+    purpose
+        .chars()
+        .any(|c| c.is_alphanumeric() && !blank(c))
+        .then_some(purpose)
+}
+
 /// A time of day in UTC, from the first to before the second; past midnight where the second is the earlier.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hours {
@@ -43,6 +54,11 @@ impl Hours {
             end: time(end)?,
         };
         (hours.start != hours.end).then_some(hours)
+    }
+
+    /// Whether they contain `time`, but began the day before.
+    fn began_yesterday(self, time: NaiveTime) -> bool {
+        self.end < self.start && time < self.end
     }
 
     fn contain(self, time: NaiveTime) -> bool {
@@ -87,12 +103,7 @@ impl Conditions {
         let environment = told.and_then(|told| told.environment.as_deref());
         listed("environments", &self.environments, environment, Truth::Unknown);
         // A purpose that is not named is none.
-        let purpose = ctx
-            .purpose
-            .as_deref()
-            .map(str::trim)
-            .filter(|text| !text.is_empty());
-        listed("purposes", &self.purposes, purpose, Truth::No);
+        listed("purposes", &self.purposes, purpose(ctx), Truth::No);
         let workflow = told.and_then(|told| told.workflow.as_ref());
         listed(
             "workflows",
@@ -123,7 +134,14 @@ impl Conditions {
             show("hours", hours.contain(now.time()).into());
         }
         if self.days.0 != 0 {
-            show("days", self.days.contain(now.weekday()).into());
+            let yesterday = self.hours.is_some_and(|hours| hours.began_yesterday(now.time()));
+            // A night belongs to the day on which it begins.
+            let day = if yesterday {
+                now.weekday().pred()
+            } else {
+                now.weekday()
+            };
+            show("days", self.days.contain(day).into());
         }
         if let Some(from) = self.from {
             show("from", (from <= now).into());

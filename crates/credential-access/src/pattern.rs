@@ -1,6 +1,8 @@
 //! What a rule says about a text, and how sure it is.
 
-use nebula_credential_core::{OpContext, Principal};
+use nebula_credential_core::OpContext;
+
+use crate::principal;
 
 /// How a condition stands. What nobody told is unknown; see [`Effect`](crate::rule::Effect) for what follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +29,7 @@ impl From<bool> for Truth {
 }
 
 /// Text, with `{workflow}`, `{node}`, `{user}` or `{principal}` for what the request says of itself, and one `*` at
-/// the end for whatever follows. Matching is of whole texts and takes time linear in them.
+/// the end for whatever follows. A principal is a kind and a name, as in `user/alice`; no name holds a `/`. Matching is of whole texts and takes time linear in them.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     pieces: Vec<Piece>,
@@ -61,21 +63,30 @@ impl Attribute {
         })
     }
 
-    fn value(self, ctx: &OpContext) -> Option<&str> {
+    /// What stands for it: a kind and a name, or a name alone. Where it is several names, joined by `/`, nobody can tell
+    /// where in a text it ends, and so it is unknown.
+    fn value(self, ctx: &OpContext) -> Option<(Option<&'static str>, &str)> {
         let told = ctx.circumstances.as_deref();
-        let name = match self {
-            Self::Workflow => told?.workflow.as_ref()?,
-            Self::Node => told?.node.as_ref()?,
-            Self::User => told?.user.as_ref()?,
-            Self::Principal => match &ctx.principal {
-                Principal::User(name)
-                | Principal::Service(name)
-                | Principal::Workflow(name)
-                | Principal::Action(name) => name,
-                _ => return None,
+        let (kind, name) = match self {
+            Self::Workflow => (None, told?.workflow.as_ref()?.as_str()),
+            Self::Node => (None, told?.node.as_ref()?.as_str()),
+            Self::User => (None, told?.user.as_ref()?.as_str()),
+            Self::Principal => match principal::parts(&ctx.principal) {
+                (_, "") => return None,
+                // Of two kinds one name is two principals.
+                (kind, name) => (Some(kind), name),
             },
         };
-        Some(name.as_str())
+        (!name.contains('/')).then_some((kind, name))
+    }
+
+    /// What is behind it in `text`, which begins with it; `None` where that does not.
+    fn strip<'t>((kind, name): (Option<&str>, &str), text: &'t str) -> Option<&'t str> {
+        let text = match kind {
+            Some(kind) => text.strip_prefix(kind)?.strip_prefix('/')?,
+            None => text,
+        };
+        text.strip_prefix(name)
     }
 }
 
@@ -98,10 +109,6 @@ impl Pattern {
         if rest.contains('*') {
             return Err("has a `*` before its end; only the last character may be one");
         }
-        // `{user}*` would match `ann` and `anna` alike.
-        if open && rest.ends_with('}') {
-            return Err("has a `*` right behind a `}`; write `/*`");
-        }
         let mut pieces = Vec::new();
         while let Some((before, after)) = rest.split_once('{') {
             let Some((name, behind)) = after.split_once('}') else {
@@ -113,16 +120,22 @@ impl Pattern {
             if before.contains('}') {
                 return Err("has a `}` without a `{`; write {workflow}, {node}, {user} or {principal}");
             }
+            // No name holds a `/`, so that this is where the one before it ends.
+            if !pieces.is_empty() && !before.contains('/') {
+                return Err("has two names in braces without a `/` between; put one there");
+            }
             if !before.is_empty() {
                 pieces.push(Piece::Text(before.into()));
-            } else if !pieces.is_empty() {
-                return Err("has two names in braces with nothing between; put a `/` there");
             }
             pieces.push(Piece::Of(attribute));
             rest = behind;
         }
         if rest.contains('}') {
             return Err("has a `}` without a `{`; write {workflow}, {node}, {user} or {principal}");
+        }
+        // `{user}*` would match `ann` and `anna` alike, and `{user}-*` what is of `ann-a`.
+        if open && !pieces.is_empty() && !rest.contains('/') {
+            return Err("has a `*` behind a `}` without a `/` between; write `/*`");
         }
         if !rest.is_empty() {
             pieces.push(Piece::Text(rest.into()));
@@ -139,14 +152,14 @@ impl Pattern {
     pub(crate) fn matches(&self, text: &str, ctx: &OpContext) -> Truth {
         let mut rest = text;
         for piece in &self.pieces {
-            let expected = match piece {
-                Piece::Text(text) => text,
+            let behind = match piece {
+                Piece::Text(text) => rest.strip_prefix(&**text),
                 Piece::Of(attribute) => match attribute.value(ctx) {
-                    Some(value) => value,
+                    Some(value) => Attribute::strip(value, rest),
                     None => return Truth::Unknown,
                 },
             };
-            match rest.strip_prefix(expected) {
+            match behind {
                 Some(behind) => rest = behind,
                 None => return Truth::No,
             }
@@ -168,7 +181,7 @@ pub(crate) fn any(patterns: &[Pattern], text: &str, ctx: &OpContext) -> Truth {
 mod tests {
     use std::sync::Arc;
 
-    use nebula_credential_core::{Circumstances, CredentialName};
+    use nebula_credential_core::{Circumstances, CredentialName, Principal};
 
     use super::*;
 
@@ -208,6 +221,96 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_one_name() {
+        let of = |workflow: &str, node: &str, principal| {
+            let mut told = Circumstances::default();
+            told.workflow = CredentialName::new(workflow).ok();
+            told.node = CredentialName::new(node).ok();
+            OpContext {
+                principal,
+                circumstances: Some(Arc::new(told)),
+                ..OpContext::default()
+            }
+        };
+        let name = |name: &str| CredentialName::new(name).unwrap();
+        let process = Principal::Process;
+        let cases = [
+            (
+                "wf/{workflow}/{node}",
+                "wf/a/b",
+                of("a", "b", process.clone()),
+                Truth::Yes,
+            ),
+            // `a/b` with `c` and `a` with `b/c` would be the same.
+            (
+                "wf/{workflow}/{node}",
+                "wf/a/b/c",
+                of("a/b", "c", process.clone()),
+                Truth::Unknown,
+            ),
+            (
+                "wf/{workflow}/{node}",
+                "wf/a/b/c",
+                of("a", "b/c", process.clone()),
+                Truth::Unknown,
+            ),
+            (
+                "wf/{workflow}",
+                "wf/a/b",
+                of("a/b", "c", process.clone()),
+                Truth::Unknown,
+            ),
+            (
+                "wf/{workflow}",
+                "other",
+                of("a/b", "c", process.clone()),
+                Truth::No,
+            ),
+            (
+                "{principal}",
+                "user/ann",
+                of("a", "b", Principal::User(name("ann"))),
+                Truth::Yes,
+            ),
+            (
+                "{principal}",
+                "user/anna",
+                of("a", "b", Principal::User(name("ann"))),
+                Truth::No,
+            ),
+            (
+                "{principal}",
+                "user/ann",
+                of("a", "b", Principal::Service(name("ann"))),
+                Truth::No,
+            ),
+            (
+                "{principal}",
+                "ann",
+                of("a", "b", Principal::User(name("ann"))),
+                Truth::No,
+            ),
+            (
+                "{principal}",
+                "user/a/b",
+                of("a", "b", Principal::User(name("a/b"))),
+                Truth::Unknown,
+            ),
+            (
+                "{principal}/*",
+                "user/ann/x",
+                of("a", "b", Principal::User(name("ann"))),
+                Truth::Yes,
+            ),
+            ("{principal}", "process", of("a", "b", process), Truth::Unknown),
+        ];
+        for (pattern, text, ctx, expected) in cases {
+            let found = Pattern::parse(pattern).unwrap().matches(text, &ctx);
+            assert_eq!(found, expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
     fn what_could_be_read_in_two_ways_is_refused() {
         for text in [
             "",
@@ -218,6 +321,10 @@ mod tests {
             "user}",
             "{a}",
             "{user}{node}",
+            "{user}-{node}",
+            "{workflow}/{user}.{node}",
+            "{user}-*",
+            "a/{user}.x*",
             "a}b{user}",
             "a\nb",
         ] {

@@ -24,7 +24,7 @@ pub(crate) fn parse(text: &str) -> Option<Principal> {
 }
 
 /// Kind and name; of the process itself there is no name.
-fn parts(principal: &Principal) -> (&'static str, &str) {
+pub(crate) fn parts(principal: &Principal) -> (&'static str, &str) {
     match principal {
         Principal::User(name) => ("user", name.as_str()),
         Principal::Service(name) => ("service", name.as_str()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nebula_credential_core::{CredentialRef, OpContext, RecordHead, Tags, TenantId};
 
-use crate::condition::Conditions;
+use crate::condition::{self, Conditions};
 use crate::pattern::{self, Pattern, Truth};
 use crate::permissions::Permissions;
 use crate::principal::Who;
@@ -105,7 +105,7 @@ impl Rule {
 
     fn holds(&self, ctx: &OpContext) -> bool {
         (self.who.asks_record() || self.who.is(&ctx.principal))
-            && (!self.emergency || ctx.purpose.as_deref().is_some_and(|text| !text.trim().is_empty()))
+            && (!self.emergency || condition::purpose(ctx).is_some())
     }
 
     fn place(&self, ctx: &OpContext, id: &CredentialRef) -> Truth {
@@ -225,10 +225,7 @@ impl Rule {
         if let Some(unless) = &self.unless {
             need("unless", self.effect.accepts(unless.truth(ctx).not()));
         }
-        need(
-            "emergency",
-            !self.emergency || ctx.purpose.as_deref().is_some_and(|text| !text.trim().is_empty()),
-        );
+        need("emergency", !self.emergency || condition::purpose(ctx).is_some());
         let whoever = self.who.is(&ctx.principal);
         if matches!(known, Known::Nothing) {
             need("principals", whoever || self.who.asks_record());

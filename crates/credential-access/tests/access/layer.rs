@@ -95,9 +95,11 @@ async fn the_rule_that_decided_is_reported() {
     assert_eq!(asked("user:alice").await, (true, "readers".to_owned()));
     assert_eq!(asked("user:bob").await, (false, "not-bob".to_owned()));
     assert_eq!(asked("user:carl").await, (false, "default-deny".to_owned()));
-    let mut carl = world.ctx("user:carl");
-    carl.purpose = Some("  ".into());
-    assert!(world.ask(&carl, get(&db)).await.is_err());
+    for nothing_said in ["  ", "\u{200b}", "\u{3164}\u{2060}", "--"] {
+        let mut carl = world.ctx("user:carl");
+        carl.purpose = Some(nothing_said.into());
+        assert!(world.ask(&carl, get(&db)).await.is_err(), "{nothing_said:?}");
+    }
     let mut carl = world.ctx("user:carl");
     carl.purpose = Some("incident 7".into());
     world.ask(&carl, get(&db)).await.unwrap();
@@ -125,6 +127,7 @@ async fn a_scope_is_bound_to_the_workflow_that_runs() {
         .ask(&as_workflow(Some("billing")), get(&billing))
         .await
         .unwrap();
+    world.shelf.place(&scoped("workflow/billing/x", "db"), &[]);
     for other in [Some("bill"), Some("billing/x"), None] {
         let error = world.ask(&as_workflow(other), get(&billing)).await.unwrap_err();
         assert!(error.is_access_denied(), "{other:?}");

@@ -12,7 +12,7 @@ use nebula_credential_core::{
 };
 use nebula_credential_testkit::TestClock;
 
-use crate::support::{principal, put};
+use crate::support::{id, policy_of, principal, put, rules};
 
 const PRINCIPALS: [&str; 6] = [
     "user:ann",
@@ -36,20 +36,26 @@ const WHO: [&str; 11] = [
     "group:g",
 ];
 const TENANTS: [&str; 2] = ["acme", "other"];
-const SCOPES: [&str; 4] = ["global", "workflow/w", "workflow/w/x", "user/ann"];
-const SCOPE_PATTERNS: [&str; 6] = [
+const SCOPES: [&str; 5] = ["global", "workflow/w", "workflow/w/x", "user/ann", "service/ann"];
+const SCOPE_PATTERNS: [&str; 8] = [
     "global",
     "workflow/*",
     "workflow/{workflow}",
+    "workflow/{workflow}/{node}",
     "user/{user}",
-    "user/{principal}",
+    "{principal}",
+    "{principal}/*",
     "*",
 ];
 const NAMES: [&str; 3] = ["db", "db/main", "ann"];
-const NAME_PATTERNS: [&str; 4] = ["db", "db*", "{principal}", "*"];
+const NAME_PATTERNS: [&str; 4] = ["db", "db*", "{user}", "*"];
 const TEAMS: [&str; 3] = ["pay", "payroll", "w"];
 const TEAM_PATTERNS: [&str; 4] = ["pay", "pay*", "{workflow}", "*"];
-const WORDS: [&str; 2] = ["w", "ann"];
+const WORDS: [&str; 4] = ["w", "ann", "w", "w/x"];
+const NODES: [&str; 3] = ["x", "ann", "x/y"];
+const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+/// Hours after the first moment there is in the tests.
+const MOMENTS: [i64; 4] = [0, 36, 100, 168];
 const ENVIRONMENTS: [&str; 2] = ["production", "test"];
 const ADDRESSES: [&str; 3] = ["10.1.2.3", "::ffff:10.1.2.3", "192.168.0.1"];
 const NETWORKS: [&str; 3] = ["10.0.0.0/8", "192.168.0.1", "::/0"];
@@ -87,9 +93,14 @@ struct Conditions {
     networks: Vec<&'static str>,
     purposes: Vec<&'static str>,
     workflows: Vec<&'static str>,
+    nodes: Vec<&'static str>,
+    users: Vec<&'static str>,
     mfa: Option<bool>,
-    /// Before noon, or from noon on.
-    morning: Option<bool>,
+    /// The first hour, and the one before which they end.
+    hours: Option<(u32, u32)>,
+    days: Vec<&'static str>,
+    from: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
 }
 
 struct Rule {
@@ -119,6 +130,7 @@ struct Asked {
     name: &'static str,
     told: bool,
     workflow: Option<&'static str>,
+    node: Option<&'static str>,
     user: Option<&'static str>,
     environment: Option<&'static str>,
     address: Option<&'static str>,
@@ -130,14 +142,29 @@ struct Asked {
 impl Conditions {
     fn random(random: &mut Random) -> Self {
         let mut conditions = Self::default();
-        match random.below(14) {
+        let moment = |random: &mut Random| TestClock::new().now() + TimeDelta::hours(random.pick(&MOMENTS));
+        match random.below(36) {
             0 => conditions.environments = vec![random.pick(&ENVIRONMENTS)],
             1 => conditions.networks = vec![random.pick(&NETWORKS)],
             2 => conditions.purposes = vec![random.pick(&["incident*", "*"])],
             3 => conditions.workflows = vec![random.pick(&["w", "{user}"])],
             4 => conditions.mfa = Some(random.one_in(2)),
-            5 => conditions.morning = Some(random.one_in(2)),
-            6 => {
+            5 => conditions.hours = Some(random.pick(&[(0, 12), (12, 0), (8, 18), (22, 6)])),
+            6 => conditions.nodes = vec![random.pick(&["x", "{user}"])],
+            7 => conditions.users = vec![random.pick(&["ann", "w*", "{workflow}"])],
+            8 => conditions.days = vec![random.pick(&DAYS), random.pick(&DAYS)],
+            9 => {
+                conditions.days = vec![random.pick(&DAYS), random.pick(&DAYS)];
+                conditions.hours = Some(random.pick(&[(8, 18), (22, 6)]));
+            }
+            10 => conditions.from = Some(moment(random)),
+            11 => conditions.until = Some(moment(random)),
+            12 => {
+                let from = moment(random);
+                conditions.from = Some(from);
+                conditions.until = Some(from + TimeDelta::hours(24));
+            }
+            13 => {
                 conditions.environments = vec![random.pick(&ENVIRONMENTS)];
                 conditions.mfa = Some(true);
             }
@@ -153,6 +180,9 @@ impl Conditions {
             ("networks", &self.networks),
             ("purposes", &self.purposes),
             ("workflows", &self.workflows),
+            ("nodes", &self.nodes),
+            ("users", &self.users),
+            ("days", &self.days),
         ];
         parts.extend(
             lists
@@ -161,10 +191,13 @@ impl Conditions {
                 .map(|(key, list)| format!("{key} = {list:?}")),
         );
         parts.extend(self.mfa.map(|mfa| format!("mfa = {mfa}")));
-        parts.extend(self.morning.map(|morning| match morning {
-            true => "hours = \"00:00-12:00\"".to_owned(),
-            false => "hours = \"12:00-00:00\"".to_owned(),
-        }));
+        parts.extend(
+            self.hours
+                .map(|(start, end)| format!("hours = \"{start:02}:00-{end:02}:00\"")),
+        );
+        for (key, moment) in [("from", self.from), ("until", self.until)] {
+            parts.extend(moment.map(|moment| format!("{key} = {}", moment.to_rfc3339())));
+        }
         (!parts.is_empty()).then(|| format!("{{ {} }}", parts.join(", ")))
     }
 
@@ -185,7 +218,7 @@ impl Conditions {
             }));
         }
         if !self.purposes.is_empty() {
-            let purpose = asked.purpose.map(str::trim).filter(|text| !text.is_empty());
+            let purpose = asked.purpose.filter(|text| text.contains(char::is_alphanumeric));
             let fits = |purpose: &str| {
                 self.purposes
                     .iter()
@@ -196,12 +229,34 @@ impl Conditions {
         if !self.workflows.is_empty() {
             all.push(told(asked.workflow).and_then(|value| fits(&self.workflows, value, asked)));
         }
+        if !self.nodes.is_empty() {
+            all.push(told(asked.node).and_then(|value| fits(&self.nodes, value, asked)));
+        }
+        if !self.users.is_empty() {
+            all.push(told(asked.user).and_then(|value| fits(&self.users, value, asked)));
+        }
         if let Some(mfa) = self.mfa {
             all.push(asked.told.then_some(asked.mfa == mfa));
         }
-        if let Some(morning) = self.morning {
-            all.push(Some((asked.now.hour() < 12) == morning));
+        // The hours of the week, each with the day it is counted to.
+        let hour = asked.now.hour();
+        let mut day = asked.now.format("%a").to_string().to_lowercase();
+        if let Some((start, end)) = self.hours {
+            let wraps = end <= start;
+            all.push(Some(match wraps {
+                true => hour >= start || hour < end,
+                false => (start..end).contains(&hour),
+            }));
+            if wraps && hour < end {
+                let before = asked.now - TimeDelta::days(1);
+                day = before.format("%a").to_string().to_lowercase();
+            }
         }
+        if !self.days.is_empty() {
+            all.push(Some(self.days.contains(&day.as_str())));
+        }
+        all.extend(self.from.map(|from| Some(asked.now >= from)));
+        all.extend(self.until.map(|until| Some(asked.now < until)));
         every(&all)
     }
 }
@@ -215,23 +270,28 @@ fn every(all: &[Option<bool>]) -> Option<bool> {
 
 /// Whether a pattern fits; `None` where it asks what nobody told.
 fn fit(pattern: &str, text: &str, asked: &Asked) -> Option<bool> {
-    let name_of = asked.who.split_once(':').map(|(_, name)| name);
-    let fill = |pattern: &str, hole: &str, value: Option<&'static str>| match pattern.contains(hole) {
-        true => value.map(|value| pattern.replace(hole, value)),
-        false => Some(pattern.to_owned()),
-    };
-    // What comes before a hole is compared first.
-    let before = pattern.split(['{', '*']).next().unwrap();
-    if !text.starts_with(before) {
-        return Some(false);
+    let principal = asked.who.split_once(':').map(|_| asked.who.replace(':', "/"));
+    // One name, or nobody can tell.
+    let told = |value: Option<&'static str>| value.filter(|value| asked.told && !value.contains('/'));
+    let holes = [
+        ("{workflow}", told(asked.workflow).map(str::to_owned)),
+        ("{node}", told(asked.node).map(str::to_owned)),
+        ("{user}", told(asked.user).map(str::to_owned)),
+        ("{principal}", principal),
+    ];
+    // What comes before a hole is compared first, and what is in it before the next.
+    let mut filled = pattern.to_owned();
+    while let Some((before, _)) = filled.split_once('{') {
+        if !text.starts_with(before) {
+            return Some(false);
+        }
+        let hole = |(hole, _): &&(&str, Option<String>)| filled[before.len()..].starts_with(hole);
+        let (hole, value) = holes.iter().find(hole).unwrap();
+        filled = filled.replacen(hole, value.as_deref()?, 1);
     }
-    let told = |value: Option<&'static str>| value.filter(|_| asked.told);
-    let pattern = fill(pattern, "{workflow}", told(asked.workflow))?;
-    let pattern = fill(&pattern, "{user}", told(asked.user))?;
-    let pattern = fill(&pattern, "{principal}", name_of)?;
-    Some(match pattern.strip_suffix('*') {
+    Some(match filled.strip_suffix('*') {
         Some(start) => text.starts_with(start),
-        None => text == pattern,
+        None => text == filled,
     })
 }
 
@@ -314,7 +374,9 @@ impl Rule {
                         && (what.contains(&permission) || what.contains(&Permission::Admin))
                 })
             });
-        let purpose = asked.purpose.is_some_and(|purpose| !purpose.trim().is_empty());
+        let purpose = asked
+            .purpose
+            .is_some_and(|purpose| purpose.contains(char::is_alphanumeric));
         let tenant = self.tenants.contains(&"*") || self.tenants.contains(&asked.tenant);
         if !(self.is_about(asked.who) || owns || shares) || self.emergency && !purpose || !tenant {
             return false;
@@ -367,12 +429,13 @@ impl Asked {
             name: random.pick(&NAMES),
             told: !random.one_in(5),
             workflow: random.maybe(&WORDS),
+            node: random.maybe(&NODES),
             user: random.maybe(&WORDS),
             environment: random.maybe(&ENVIRONMENTS),
             address: random.maybe(&ADDRESSES),
             mfa: random.one_in(2),
-            purpose: random.maybe(&["incident 7", "audit", "  "]),
-            now: TestClock::new().now() + TimeDelta::hours(i64::try_from(random.below(24)).unwrap()),
+            purpose: random.maybe(&["incident 7", "audit", "  ", "\u{200b}"]),
+            now: TestClock::new().now() + TimeDelta::hours(i64::try_from(random.below(24 * 8)).unwrap()),
         }
     }
 
@@ -382,6 +445,7 @@ impl Asked {
         if self.told {
             let mut told = Circumstances::default();
             told.workflow = self.workflow.map(|name| name.parse().unwrap());
+            told.node = self.node.map(|name| name.parse().unwrap());
             told.user = self.user.map(|name| name.parse().unwrap());
             told.environment = self.environment.map(Into::into);
             told.address = self.address.map(|address| address.parse().unwrap());
@@ -436,6 +500,68 @@ impl Record {
         let mut head = put(&asked.id(), 1, None).head(None, asked.now);
         head.tags = tags;
         head
+    }
+}
+
+#[test]
+fn a_rule_holds_from_its_first_moment_to_before_its_last() {
+    let text = rules(&[
+        "term allow user:ann read; when = { from = 2026-03-01T00:00:00Z, until = 2026-04-01T02:00:00+02:00 }",
+        "gap deny user:ann read; unless = { until = 2026-03-10T00:00:00Z }; \
+         when = { until = 2026-03-11T00:00:00Z }",
+    ]);
+    let policy = policy_of(&text);
+    let at = |time: &str| {
+        let now = DateTime::parse_from_rfc3339(time).unwrap().to_utc();
+        let ctx = OpContext::new(principal("user:ann"), Arc::new(TestClock::at(now)));
+        let asked = Inquiry {
+            ctx: &ctx,
+            id: &id("db"),
+            permission: Some(Permission::Read),
+            known: Known::Nothing,
+        };
+        policy.decide(asked).is_allowed()
+    };
+    for (time, allowed) in [
+        ("2026-02-28T23:59:59.999999Z", false),
+        ("2026-03-01T00:00:00Z", true),
+        ("2026-03-09T23:59:59.999999Z", true),
+        ("2026-03-10T00:00:00Z", false),
+        ("2026-03-10T23:59:59.999999Z", false),
+        ("2026-03-11T00:00:00Z", true),
+        ("2026-03-31T23:59:59.999999Z", true),
+        ("2026-04-01T00:00:00Z", false),
+    ] {
+        assert_eq!(at(time), allowed, "{time}");
+    }
+}
+
+#[test]
+fn a_night_belongs_to_the_day_on_which_it_begins() {
+    let policy = policy_of(&rules(&[
+        "nights allow user:ann read; when = { hours = \"22:00-06:00\", days = [\"fri\"] }",
+    ]));
+    let at = |time: &str| {
+        let now = DateTime::parse_from_rfc3339(time).unwrap().to_utc();
+        let ctx = OpContext::new(principal("user:ann"), Arc::new(TestClock::at(now)));
+        let asked = Inquiry {
+            ctx: &ctx,
+            id: &id("db"),
+            permission: Some(Permission::Read),
+            known: Known::Nothing,
+        };
+        policy.decide(asked).is_allowed()
+    };
+    // The 6th of March 2026 is a Friday.
+    for (time, allowed) in [
+        ("2026-03-06T05:59:00Z", false),
+        ("2026-03-06T21:59:00Z", false),
+        ("2026-03-06T22:00:00Z", true),
+        ("2026-03-07T05:59:00Z", true),
+        ("2026-03-07T06:00:00Z", false),
+        ("2026-03-07T22:00:00Z", false),
+    ] {
+        assert_eq!(at(time), allowed, "{time}");
     }
 }
 
