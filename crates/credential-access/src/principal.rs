@@ -2,26 +2,10 @@
 
 use std::collections::HashSet;
 
-use nebula_credential_core::{CredentialName, Principal};
+use nebula_credential_core::Principal;
 
 /// The kinds a principal is written with.
 const KINDS: [&str; 4] = ["user", "service", "workflow", "action"];
-
-/// Reads what a principal is shown as: `user:alice`, `service:billing`, `workflow:w7`, `action:send` or `process`.
-pub(crate) fn parse(text: &str) -> Option<Principal> {
-    if text == "process" {
-        return Some(Principal::Process);
-    }
-    let (kind, name) = text.split_once(':')?;
-    let name = CredentialName::new(name).ok()?;
-    Some(match kind {
-        "user" => Principal::User(name),
-        "service" => Principal::Service(name),
-        "workflow" => Principal::Workflow(name),
-        "action" => Principal::Action(name),
-        _ => return None,
-    })
-}
 
 /// Kind and name; of the process itself there is no name.
 pub(crate) fn parts(principal: &Principal) -> (&'static str, &str) {
@@ -78,7 +62,7 @@ impl Who {
             self.like.push((kind, prefix.into()));
             return Ok(());
         }
-        self.exact.insert(parse(text).ok_or(SHAPE)?);
+        self.exact.insert(text.parse().map_err(|_| SHAPE)?);
         Ok(())
     }
 
@@ -127,7 +111,7 @@ mod tests {
     #[test]
     fn principals_are_read_as_they_are_shown() {
         for text in TEXTS {
-            let principal = parse(text).unwrap();
+            let principal: Principal = text.parse().unwrap();
             assert_eq!(principal.to_string(), text);
             for other in TEXTS {
                 assert_eq!(is(&principal, other), other == text);
@@ -142,8 +126,8 @@ mod tests {
             "process:x",
             "user:a b",
         ] {
-            assert!(parse(text).is_none(), "{text}");
-            assert!(!TEXTS.into_iter().any(|known| is(&parse(known).unwrap(), text)));
+            assert!(text.parse::<Principal>().is_err(), "{text}");
+            assert!(!TEXTS.into_iter().any(|known| is(&known.parse().unwrap(), text)));
         }
     }
 
@@ -154,7 +138,7 @@ mod tests {
             who.add(text).unwrap();
         }
         for text in ["user:alice", "service:billing-1", "workflow:x"] {
-            assert!(who.is(&parse(text).unwrap()), "{text}");
+            assert!(who.is(&text.parse().unwrap()), "{text}");
         }
         for text in [
             "user:bob",
@@ -163,7 +147,7 @@ mod tests {
             "process",
             "service:alice",
         ] {
-            assert!(!who.is(&parse(text).unwrap()), "{text}");
+            assert!(!who.is(&text.parse().unwrap()), "{text}");
         }
         for text in ["*x", "user:*x", "*:a", "process*", "group:*", "user:A*", ":*"] {
             assert!(who.add(text).is_err(), "{text}");

@@ -23,7 +23,7 @@ pub const GRANTS_MAX: usize = 32;
 /// Who owns the credential these tags are of, if anyone does: a credential that was stored without access control has
 /// no owner.
 pub fn owner(tags: &Tags) -> Option<Principal> {
-    principal::parse(tags.get(OWNER_TAG)?)
+    tags.get(OWNER_TAG)?.parse().ok()
 }
 
 pub(crate) fn is_owner(tags: &Tags, who: &Principal) -> bool {
@@ -75,7 +75,7 @@ impl Grant {
     /// Reads what [`Display`](fmt::Display) writes, and nothing else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
-        let to = principal::parse(words.next()?)?;
+        let to = words.next()?.parse().ok()?;
         let permissions = Permissions::parse(words.next()?)?;
         let time = |text: &str| Some(DateTime::parse_from_rfc3339(text).ok()?.to_utc());
         let mut word = words.next()?;
@@ -84,7 +84,7 @@ impl Grant {
             until = Some(time(end)?);
             word = words.next()?;
         }
-        let by = principal::parse(word.strip_prefix("by=")?)?;
+        let by = word.strip_prefix("by=")?.parse().ok()?;
         let at = time(words.next()?.strip_prefix("at=")?)?;
         let grant = Self {
             to,

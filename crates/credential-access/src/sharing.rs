@@ -8,7 +8,6 @@ use nebula_credential_core::{
 };
 
 use crate::permissions::Permissions;
-use crate::principal;
 use crate::record::{GRANT_PREFIX, GRANTS_MAX, Grant, OWNER_TAG, is_owner, owner};
 
 /// A change of who a credential is shared with.
@@ -221,7 +220,7 @@ pub(crate) fn check_sharing(
         let old = current.get(key);
         let lawful = if key == OWNER_TAG {
             // The first owner stays; what names none is repaired.
-            owner(current).is_none() && administers && new.is_some_and(|new| principal::parse(new).is_some())
+            owner(current).is_none() && administers && new.is_some_and(|new| new.parse::<Principal>().is_ok())
         } else {
             old.is_none_or(|old| may_end(key, old)) && new.map_or(Ok(true), |new| may_begin(key, new))?
         };

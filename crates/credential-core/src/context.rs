@@ -1,4 +1,5 @@
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -30,6 +31,30 @@ impl fmt::Display for Principal {
             Self::Action(id) => write!(f, "action:{id}"),
             Self::Process => f.write_str("process"),
         }
+    }
+}
+
+/// As it is shown: `user:alice`, `service:billing`, `workflow:w7`, `action:send` or `process`.
+impl FromStr for Principal {
+    type Err = CredentialError;
+
+    fn from_str(text: &str) -> Result<Self, CredentialError> {
+        if text == "process" {
+            return Ok(Self::Process);
+        }
+        let kind = match text.split_once(':') {
+            Some(("user", name)) => (Self::User as fn(_) -> _, name),
+            Some(("service", name)) => (Self::Service as fn(_) -> _, name),
+            Some(("workflow", name)) => (Self::Workflow as fn(_) -> _, name),
+            Some(("action", name)) => (Self::Action as fn(_) -> _, name),
+            _ => {
+                return Err(CredentialError::invalid_name(
+                    "this is no principal; write user:NAME, service:NAME, workflow:NAME, action:NAME or process",
+                ));
+            }
+        };
+        let (principal, name) = kind;
+        CredentialName::new(name).map(principal)
     }
 }
 

@@ -336,16 +336,7 @@ pub(crate) fn rules(rules: &[&str]) -> String {
 }
 
 pub(crate) fn principal(text: &str) -> Principal {
-    let Some((kind, name)) = text.split_once(':') else {
-        return Principal::Process;
-    };
-    let name = CredentialName::new(name).unwrap();
-    match kind {
-        "user" => Principal::User(name),
-        "service" => Principal::Service(name),
-        "workflow" => Principal::Workflow(name),
-        _ => Principal::Action(name),
-    }
+    text.parse().unwrap()
 }
 
 pub(crate) fn id(name: &str) -> CredentialRef {

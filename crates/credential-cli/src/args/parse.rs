@@ -21,20 +21,8 @@ pub(crate) fn scope(text: &str) -> Parsed<Scope> {
 }
 
 pub(crate) fn principal(text: &str) -> Parsed<Principal> {
-    let refused = || {
+    text.parse().map_err(|_| {
         format!("a principal is user:NAME, service:NAME, workflow:NAME, action:NAME or process; {NAME_RULE}")
-    };
-    if text == "process" {
-        return Ok(Principal::Process);
-    }
-    let (kind, name) = text.split_once(':').ok_or_else(refused)?;
-    let name = CredentialName::new(name).map_err(|_| refused())?;
-    Ok(match kind {
-        "user" => Principal::User(name),
-        "service" => Principal::Service(name),
-        "workflow" => Principal::Workflow(name),
-        "action" => Principal::Action(name),
-        _ => return Err(refused()),
     })
 }
 
