@@ -134,7 +134,12 @@ fn who_owns_shares_and_ends_it() {
         "--until",
         "2999-01-01T00:00:00Z",
     ];
-    assert_eq!(governed.run("user:bob", &shared).code, 4);
+    assert_eq!(governed.run("user:carol", &shared).code, 4);
+    let told = governed.run("user:bob", &shared);
+    assert!(
+        told.code == 2 && told.err.contains("name another principal"),
+        "{told:?}"
+    );
     assert_eq!(
         governed.ok("user:alice", &shared),
         "shared new/db with user:bob\n"
