@@ -1,7 +1,5 @@
 //! A policy in a file, read anew when it changes.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +9,9 @@ use nebula_credential_core::{CredentialError, MetricsEmitter, NoMetrics, PolicyE
 use crate::policies::Policies;
 use crate::policy::{AccessPolicy, POLICY_BYTES_MAX};
 
-/// A policy in a file. Who can write the file decides over every credential: one that others can write is refused.
+/// A policy in a file. Who can write the file decides over every credential: one that
+/// belongs to or can be written by anyone but the effective user and root, or lies where others can replace it, is refused.
+/// A symbolic link of one of the two is followed.
 pub struct PolicyFile {
     path: PathBuf,
     policies: Policies,
@@ -45,7 +45,7 @@ impl PolicyFile {
     ///
     /// # Errors
     /// [`CredentialError::Parse`] for what is no policy, with the line and what to write;
-    /// [`CredentialError::InsecureStorage`] for a file that others can write; [`CredentialError::LimitExceeded`];
+    /// [`CredentialError::InsecureStorage`] for a file that others can change; [`CredentialError::LimitExceeded`];
     /// [`CredentialError::Storage`] for one that cannot be read.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, CredentialError> {
         Self::open_with(path, PolicyEpoch::default(), Arc::new(NoMetrics))
@@ -147,52 +147,50 @@ impl std::fmt::Debug for PolicyFile {
     }
 }
 
-/// Reads the text, through one descriptor that is also judged.
+/// Reads the text.
 fn read(path: &Path) -> Result<String, CredentialError> {
-    let unreadable = || {
-        CredentialError::storage(format!(
-            "the access policy {} cannot be read; check the path and its permissions",
+    let Some(bytes) = bytes(path)? else {
+        return Err(CredentialError::storage(format!(
+            "there is no access policy at {}; check the path",
             path.display()
-        ))
+        )));
     };
-    let file = File::open(path).map_err(|_| unreadable())?;
-    let metadata = file.metadata().map_err(|_| unreadable())?;
-    if !metadata.is_file() {
-        return Err(unreadable());
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-
-        const WRITABLE_BY_OTHERS: u32 = 0o022;
-        if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
-            return Err(CredentialError::InsecureStorage(
-                format!(
-                    "the access policy {path} can be written by others, who could allow themselves everything; run \
-                     `chmod go-w {path}`",
-                    path = path.display()
-                )
-                .into(),
-            ));
-        }
-    }
-    let limit = u64::try_from(POLICY_BYTES_MAX).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    let room = limit.saturating_add(1);
-    file.take(room)
-        .read_to_end(&mut bytes)
-        .map_err(|_| unreadable())?;
-    if bytes.len() > POLICY_BYTES_MAX {
-        return Err(CredentialError::limit(
-            "policy bytes",
-            POLICY_BYTES_MAX,
-            bytes.len(),
-        ));
-    }
     String::from_utf8(bytes).map_err(|_| {
         CredentialError::parse_error(format!(
             "the access policy {} is not UTF-8 text; save it as such",
             path.display()
         ))
     })
+}
+
+#[cfg(unix)]
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialError> {
+    let bytes = nebula_credential_fs::read_trusted_file(path, POLICY_BYTES_MAX)?;
+    Ok(bytes.map(|bytes| bytes.to_vec()))
+}
+
+/// Elsewhere the system keeps others from writing, or does not: nothing is known of owners and modes.
+#[cfg(not(unix))]
+fn bytes(path: &Path) -> Result<Option<Vec<u8>>, CredentialError> {
+    use std::io::Read as _;
+
+    let unreadable = || {
+        CredentialError::storage(format!(
+            "the access policy {} cannot be read; check the path and its permissions",
+            path.display()
+        ))
+    };
+    let file = std::fs::File::open(path).map_err(|_| unreadable())?;
+    let mut bytes = Vec::new();
+    let room = u64::try_from(POLICY_BYTES_MAX)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    file.take(room)
+        .read_to_end(&mut bytes)
+        .map_err(|_| unreadable())?;
+    if bytes.len() > POLICY_BYTES_MAX {
+        let (most, found) = (POLICY_BYTES_MAX, bytes.len());
+        return Err(CredentialError::limit("policy bytes", most, found));
+    }
+    Ok(Some(bytes))
 }

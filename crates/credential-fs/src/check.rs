@@ -97,6 +97,43 @@ pub(crate) fn file(stat: &Stat, path: &Path, rule: Rule) -> Result<FileInfo, Cre
     })
 }
 
+fn trusted_owner(stat: &Stat, path: &Path) -> Result<(), CredentialError> {
+    let us = geteuid().as_raw();
+    if stat.st_uid == us || stat.st_uid == 0 {
+        return Ok(());
+    }
+    let path = show(path);
+    Err(CredentialError::insecure_storage(format!(
+        "{path} belongs to user id {}, who can change it, and this process runs as {us}; run `chown {us} {path}`",
+        stat.st_uid
+    )))
+}
+
+/// A symbolic link that nobody but this user and root can have put there.
+pub(crate) fn trusted_link(stat: &Stat, path: &Path) -> Result<(), CredentialError> {
+    trusted_owner(stat, path)
+}
+
+/// A regular file that nobody but this user and root can change.
+pub(crate) fn trusted_file(stat: &Stat, path: &Path) -> Result<FileInfo, CredentialError> {
+    match kind(stat) {
+        FileType::RegularFile => {}
+        FileType::Symlink => return Err(symlink(path)),
+        _ => return Err(not_regular(path)),
+    }
+    trusted_owner(stat, path)?;
+    if mode(stat).intersects(Mode::WGRP | Mode::WOTH) {
+        let path = show(path);
+        return Err(CredentialError::insecure_storage(format!(
+            "{path} has mode {:04o}: it can be written by others; run `chmod go-w {path}`, and look at what it holds",
+            mode(stat).bits()
+        )));
+    }
+    Ok(FileInfo {
+        len: u64::try_from(stat.st_size).unwrap_or(u64::MAX),
+    })
+}
+
 /// A directory of this user that nobody else can look into.
 pub(crate) fn directory(stat: &Stat, path: &Path) -> Result<(), CredentialError> {
     match kind(stat) {

@@ -21,5 +21,5 @@ pub use check::FileInfo;
 pub use dir::PrivateDir;
 pub use error::classify;
 pub use lock::FileLock;
-pub use outside::{append_private_file, open_private_file, read_private_file};
+pub use outside::{append_private_file, open_private_file, read_private_file, read_trusted_file};
 pub use write::CreateOutcome;

@@ -35,6 +35,31 @@ pub fn read_private_file(
     file::read_all(File::from(fd), info.len, max, path).map(Some)
 }
 
+/// The whole content of a file that decides what others may do, such as a policy: not secret, but nobody other than the
+/// effective user and root may be able to change it. `None` if there is no such file.
+///
+/// It must be a regular file, belong to one of the two, and not be writable for group or others; nor may a directory
+/// above it, unless its sticky bit is set or it is mounted read-only. A symbolic link that belongs to one of the two
+/// is followed.
+///
+/// # Errors
+///
+/// [`InsecureStorage`](CredentialError::InsecureStorage) when it is not such a file;
+/// [`LimitExceeded`](CredentialError::LimitExceeded) when it has more than `max` bytes, before any
+/// is read; [`Storage`](CredentialError::Storage) when the system refuses.
+pub fn read_trusted_file(
+    path: impl AsRef<Path>,
+    max: usize,
+) -> Result<Option<Zeroizing<Vec<u8>>>, CredentialError> {
+    let path = path.as_ref();
+    let Some(fd) = walk::open_trusted(path)? else {
+        return Ok(None);
+    };
+    let stat = fstat(&fd).map_err(failed("examine", path))?;
+    let info = check::trusted_file(&stat, path)?;
+    file::read_all(File::from(fd), info.len, max, path).map(Some)
+}
+
 /// Opens a file the user keeps somewhere, such as a log, for reading and for writing at its end; made with mode 0600 if
 /// there is none.
 ///

@@ -7,7 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nebula_credential_core::CredentialError;
-use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fstat, mkdirat, open, openat, statat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, fchmod, fstat, fstatvfs, mkdirat, open, openat,
+    statat,
+};
 use rustix::io::Errno;
 
 use crate::check::{self, DIR_MODE};
@@ -86,6 +89,13 @@ impl Place {
 
 /// Enters `path`, which has no symbolic links, checking every directory on the way and itself.
 fn walk(path: &Path) -> Result<Place, CredentialError> {
+    walk_by(path, pass)
+}
+
+fn walk_by(
+    path: &Path,
+    pass: impl Fn(&Place) -> Result<(), CredentialError>,
+) -> Result<Place, CredentialError> {
     let root = PathBuf::from("/");
     let fd = open("/", PASS, Mode::empty()).map_err(failed("open", &root))?;
     let mut place = Place { fd, path: root };
@@ -102,6 +112,19 @@ fn walk(path: &Path) -> Result<Place, CredentialError> {
 fn pass(place: &Place) -> Result<(), CredentialError> {
     let stat = fstat(&place.fd).map_err(failed("examine", &place.path))?;
     check::ancestor(&stat, &place.path)
+}
+
+/// Likewise, but on a file system that is mounted read-only the mode of a directory says nothing: what a cluster mounts
+/// for its containers is often open to all, and nobody there can write to it.
+fn pass_to_read(place: &Place) -> Result<(), CredentialError> {
+    let read_only = || {
+        let found = fstatvfs(&place.fd);
+        found.is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
+    };
+    match pass(place) {
+        Err(_) if read_only() => Ok(()),
+        passed => passed,
+    }
 }
 
 fn canonical(path: &Path) -> io::Result<PathBuf> {
@@ -138,6 +161,32 @@ pub(crate) fn enter(path: &Path) -> Result<Place, CredentialError> {
     let (parent, name) = split(path)?;
     let parent = canonical(&parent).map_err(|error| classify(&error, "open", path))?;
     private(walk(&parent)?.child(&name, STAY)?)
+}
+
+/// The descriptor of a file outside, after a look at the directories above it, or `None` if there is none. A symbolic link
+/// is followed where it is trusted, and what it points to is found in directories that are.
+pub(crate) fn open_trusted(path: &Path) -> Result<Option<OwnedFd>, CredentialError> {
+    let (parent, name) = split(path)?;
+    let parent = match canonical(&parent) {
+        Ok(parent) => parent,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(classify(&error, "open", path)),
+    };
+    let place = walk_by(&parent, pass_to_read)?;
+    let link = statat(&place.fd, &name, AtFlags::SYMLINK_NOFOLLOW)
+        .ok()
+        .filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink);
+    let Some(link) = link else {
+        return open_file(&place.fd, &name, path, OFlags::RDONLY);
+    };
+    check::trusted_link(&link, path)?;
+    let real = match canonical(path) {
+        Ok(real) => real,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(classify(&error, "open", path)),
+    };
+    let (parent, name) = split(&real)?;
+    open_file(&walk_by(&parent, pass_to_read)?.fd, &name, &real, OFlags::RDONLY)
 }
 
 /// Opens a private directory, making it and every missing directory above it.

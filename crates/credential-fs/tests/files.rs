@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nebula_credential_core::{CredentialError, ErrorKind};
-use nebula_credential_fs::{CreateOutcome, FileLock, PrivateDir, read_private_file};
+use nebula_credential_fs::{CreateOutcome, FileLock, PrivateDir, read_private_file, read_trusted_file};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 
@@ -240,6 +240,90 @@ fn a_file_of_another_user_is_refused() {
         let error = read_private_file("/etc/passwd", 1 << 20).unwrap_err();
         assert!(error.to_string().contains("belongs to user id 0"), "{error}");
     }
+}
+
+fn untrusted(path: &Path, words: &str) {
+    let error = read_trusted_file(path, 10).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InsecureStorage, "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+#[test]
+fn a_file_that_decides_is_changed_by_nobody_else() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path().join("dir");
+    fs::create_dir(&dir).unwrap();
+    chmod(&dir, 0o755);
+    let path = dir.join("policy");
+    fs::write(&path, "x").unwrap();
+    let read = |path: &Path| read_trusted_file(path, 10).unwrap();
+    for mode in [0o644, 0o444, 0o600] {
+        chmod(&path, mode);
+        assert_eq!(read(&path).unwrap().as_slice(), b"x");
+    }
+    for mode in [0o664, 0o646] {
+        chmod(&path, mode);
+        untrusted(&path, "chmod go-w");
+    }
+    chmod(&path, 0o644);
+
+    // Who can write to the directory can put another file there.
+    for (mode, trusted) in [(0o777, false), (0o775, false), (0o1777, true)] {
+        chmod(&dir, mode);
+        match trusted {
+            true => assert!(read(&path).is_some()),
+            false => untrusted(&path, "other users can swap what lies in it"),
+        }
+    }
+    chmod(&dir, 0o755);
+
+    // A link is followed, to where the same holds.
+    let (open, link) = (scratch.path().join("open"), scratch.path().join("link"));
+    fs::create_dir(&open).unwrap();
+    fs::write(open.join("policy"), "y").unwrap();
+    chmod(&open, 0o777);
+    symlink(&path, &link).unwrap();
+    assert_eq!(read(&link).unwrap().as_slice(), b"x");
+    fs::remove_file(&link).unwrap();
+    symlink(open.join("policy"), &link).unwrap();
+    untrusted(&link, "other users can swap what lies in it");
+    fs::remove_file(&link).unwrap();
+    symlink(open.join("absent"), &link).unwrap();
+    chmod(&open, 0o755);
+    assert!(read(&link).is_none());
+
+    assert!(read(&dir.join("absent")).is_none());
+    assert!(read(&dir.join("no/such")).is_none());
+    let error = read_trusted_file(&path, 0).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+}
+
+#[test]
+fn what_decides_belongs_to_this_user_or_root() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("policy");
+    fs::write(&path, "x").unwrap();
+    if rustix::process::geteuid().is_root() {
+        let link = scratch.path().join("link");
+        symlink(&path, &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
+        untrusted(&link, "belongs to user id 65534");
+        chown(&path, Some(65534), None).unwrap();
+        untrusted(&path, "belongs to user id 65534");
+    }
+    assert!(read_trusted_file("/etc/passwd", 1 << 20).unwrap().is_some());
+}
+
+#[test]
+fn what_is_no_file_decides_nothing_and_nobody_waits_for_it() {
+    let scratch = tempfile::tempdir().unwrap();
+    let fifo = scratch.path().join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    let _socket = UnixListener::bind(scratch.path().join("socket")).unwrap();
+    for name in ["fifo", "socket", "."] {
+        untrusted(&scratch.path().join(name), "not a regular file");
+    }
+    untrusted(Path::new("/dev/zero"), "not a regular file");
 }
 
 #[test]

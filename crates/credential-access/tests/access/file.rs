@@ -1,7 +1,7 @@
 //! A policy in a file that changes.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -76,10 +76,47 @@ fn a_file_that_others_can_write_is_refused() {
         PolicyFile::open(&path).unwrap_err(),
         CredentialError::Parse(_)
     ));
-    assert!(matches!(
-        PolicyFile::open(directory.path()).unwrap_err(),
-        CredentialError::Storage(_)
-    ));
+    for absent in ["absent", "no/such"] {
+        let error = PolicyFile::open(directory.path().join(absent)).unwrap_err();
+        assert!(matches!(error, CredentialError::Storage(_)), "{error}");
+        assert!(error.to_string().contains("there is no access policy at"));
+    }
+}
+
+#[test]
+fn a_file_that_others_own_or_can_replace_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let insecure = |path: &Path, words: &str| {
+        let error = PolicyFile::open(path).unwrap_err();
+        assert!(matches!(error, CredentialError::InsecureStorage(_)), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    };
+    insecure(directory.path(), "not a regular file");
+    // Of a FIFO, nobody waits for the other end.
+    let fifo = directory.path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    insecure(&fifo, "not a regular file");
+
+    let open = directory.path().join("open");
+    fs::create_dir(&open).unwrap();
+    let path = file(&open, "version = 1");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    insecure(&path, "other users can swap what lies in it");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    let mut policy = PolicyFile::open(&path).unwrap();
+    // What is refused later leaves the policy before.
+    if chown(&path, Some(65534), None).is_ok() {
+        insecure(&path, "belongs to user id 65534");
+        fs::write(&path, rules(&["all allow * *"])).unwrap();
+        assert!(matches!(policy.reload(), Reload::Refused(_)));
+        assert_eq!(policy.policies().current().rules().count(), 0);
+    } else {
+        nebula_credential_testkit::skip(
+            "a_file_that_others_own_or_can_replace_is_refused",
+            "only root can give a file to another user",
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

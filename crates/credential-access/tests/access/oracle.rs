@@ -281,11 +281,11 @@ fn fit(pattern: &str, text: &str, asked: &Asked) -> Option<bool> {
     ];
     // What comes before a hole is compared first, and what is in it before the next.
     let mut filled = pattern.to_owned();
-    while let Some((before, _)) = filled.split_once('{') {
+    while let Some((before, behind)) = filled.split_once('{') {
         if !text.starts_with(before) {
             return Some(false);
         }
-        let hole = |(hole, _): &&(&str, Option<String>)| filled[before.len()..].starts_with(hole);
+        let hole = |(hole, _): &&(&str, Option<String>)| behind.starts_with(hole.trim_start_matches('{'));
         let (hole, value) = holes.iter().find(hole).unwrap();
         filled = filled.replacen(hole, value.as_deref()?, 1);
     }
