@@ -66,7 +66,7 @@ const OTHERS: &[(&str, i32, &str, &str)] = &[
     (
         "an audit log that was moved away",
         8,
-        "ncred/audit.rs",
+        "ncred/audit/recorded.rs",
         "without_a_record_nothing_is_released_and_nothing_changed",
     ),
     (

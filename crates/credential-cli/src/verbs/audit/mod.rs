@@ -91,7 +91,7 @@ pub(super) async fn run(verb: &Audit, settings: &Settings, output: &Output) -> O
             let wanted = args.filter.settle(settings)?;
             let read = each(args.log.path(settings)?, &wanted, |entry| printer.entry(&entry))?;
             printer.flush()?;
-            read.concluded()
+            read.concluded(output)
         }
         Audit::Tail(args) => tail(args, settings, output),
         Audit::Report(args) => {
@@ -102,7 +102,7 @@ pub(super) async fn run(verb: &Audit, settings: &Settings, output: &Output) -> O
                 Ok(())
             })?;
             history.print(args.csv, output)?;
-            read.concluded()
+            read.concluded(output)
         }
         Audit::Verify(args) => verify::run(args, settings, output),
     }
@@ -128,7 +128,7 @@ fn tail(args: &Tail, settings: &Settings, output: &Output) -> Outcome {
     if args.follow {
         return follow::follow(path, read.last, &wanted, &mut printer);
     }
-    read.concluded()
+    read.concluded(output)
 }
 
 impl Log {
@@ -149,11 +149,16 @@ struct Read {
     last: u64,
     /// Lines that are no records.
     damaged: u64,
+    /// Bytes of a last record that is not whole.
+    unfinished: u64,
 }
 
 impl Read {
     /// What was shown is not all there was, if something was no record.
-    fn concluded(&self) -> Outcome {
+    fn concluded(&self, output: &Output) -> Outcome {
+        if self.unfinished > 0 {
+            output.note("the last record is not whole: it is being written, or a crash left it so");
+        }
         match self.damaged {
             0 => Ok(()),
             count => Err(Failure {
@@ -168,8 +173,13 @@ impl Read {
 
 /// Has `take` given each record of the log at `path` that is wanted, the oldest first.
 fn each(path: &Path, wanted: &Wanted, mut take: impl FnMut(Entry) -> Outcome) -> Outcome<Read> {
-    let mut read = Read { last: 0, damaged: 0 };
-    for entry in audit::entries(path)? {
+    let mut read = Read {
+        last: 0,
+        damaged: 0,
+        unfinished: 0,
+    };
+    let mut entries = audit::entries(path)?;
+    for entry in &mut entries {
         match entry {
             Ok(entry) => {
                 read.last = entry.seq;
@@ -181,6 +191,7 @@ fn each(path: &Path, wanted: &Wanted, mut take: impl FnMut(Entry) -> Outcome) ->
             Err(error) => return Err(error.into()),
         }
     }
+    read.unfinished = entries.unfinished();
     Ok(read)
 }
 

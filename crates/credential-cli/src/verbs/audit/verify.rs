@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, ValueHint};
 use indicatif::{ProgressBar, ProgressStyle};
 use nebula_credential::ErrorKind;
@@ -12,7 +13,9 @@ use nebula_credential::audit::{
 };
 use serde::Serialize;
 
+use super::super::view::time;
 use super::{Log, read_small};
+use crate::args::parse;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
 use crate::settings::Settings;
@@ -20,6 +23,9 @@ use crate::settings::Settings;
 const AFTER_HELP: &str = "\
 With the seed every record is checked. With the public key of the checkpoints, their order is, and what lies before the last \
 checkpoint; what comes after it may be forged. The seed is written once, beside a new log, and names the public key, too.
+
+Whoever takes over the machine that writes the log can remove its oldest files and record that the retention did. How far back \
+it reaches is what they cannot forge: name how long records are kept, or from when on they must be there, with --back-to.
 
 The exit code is 0 if nothing is wrong and nothing missing, 6 if something is, and 8 if the log cannot be read.";
 
@@ -37,6 +43,9 @@ pub(crate) struct Verify {
     /// The checkpoints [default: beside the log]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     checkpoints: Option<PathBuf>,
+    /// The log must hold everything since then, such as 365d, unless it begins with its first record
+    #[arg(long, value_name = "WHEN", value_parser = parse::moment)]
+    back_to: Option<DateTime<Utc>>,
 }
 
 #[derive(Serialize)]
@@ -44,6 +53,8 @@ struct Found {
     intact: bool,
     records: u64,
     first: u64,
+    begins: Option<String>,
+    reaches_back: Option<bool>,
     last: u64,
     files: u64,
     checkpoints: u64,
@@ -51,6 +62,7 @@ struct Found {
     gaps: Vec<FoundGap>,
     tail: &'static str,
     known_through: Option<u64>,
+    unfinished: u64,
 }
 
 #[derive(Serialize)]
@@ -68,8 +80,8 @@ struct FoundGap {
     to: u64,
 }
 
-impl From<&Verification> for Found {
-    fn from(found: &Verification) -> Self {
+impl Found {
+    fn new(found: &Verification, back_to: Option<DateTime<Utc>>) -> Self {
         let problem = |problem: &Problem| FoundProblem {
             file: problem.file.display().to_string(),
             line: problem.line,
@@ -87,9 +99,11 @@ impl From<&Verification> for Found {
             Tail::Unknown => ("unknown", None),
         };
         Self {
-            intact: found.is_intact(),
+            intact: is_intact(found, back_to),
             records: found.records,
             first: found.first,
+            begins: found.begins.map(time),
+            reaches_back: back_to.map(|then| found.reaches_back_to(then)),
             last: found.last,
             files: found.files,
             checkpoints: found.checkpoints,
@@ -97,8 +111,13 @@ impl From<&Verification> for Found {
             gaps: found.gaps.iter().map(gap).collect(),
             tail,
             known_through,
+            unfinished: found.unfinished,
         }
     }
+}
+
+fn is_intact(found: &Verification, back_to: Option<DateTime<Utc>>) -> bool {
+    found.is_intact() && back_to.is_none_or(|then| found.reaches_back_to(then))
 }
 
 const fn fault(fault: Fault) -> &'static str {
@@ -134,6 +153,12 @@ pub(super) fn run(args: &Verify, settings: &Settings, output: &Output) -> Outcom
             "check --checkpoints, or leave it out for the one beside the log",
         ));
     }
+    if let Some(seed) = AuditSeed::beside(path) {
+        output.warn(format!(
+            "the seed lies beside the log still, and who takes it can forge records: take {} to where the log is verified",
+            seed.display()
+        ));
+    }
     let bar = bar(output);
     let found = verify_watched(path, with, args.checkpoints.as_deref(), |records| {
         bar.set_position(records);
@@ -141,11 +166,11 @@ pub(super) fn run(args: &Verify, settings: &Settings, output: &Output) -> Outcom
     bar.finish_and_clear();
     let found = found?;
     if output.is_json() {
-        output.value(&Found::from(&found))?;
+        output.value(&Found::new(&found, args.back_to))?;
     } else {
-        print(&found, seed.is_some(), output)?;
+        print(&found, args.back_to, seed.is_some(), output)?;
     }
-    conclude(&found, seed.is_some())
+    conclude(&found, args.back_to, seed.is_some())
 }
 
 fn seed(file: &Path, output: &Output) -> Outcome<AuditSeed> {
@@ -181,7 +206,7 @@ fn bar(output: &Output) -> ProgressBar {
     }
 }
 
-fn print(found: &Verification, by_seed: bool, output: &Output) -> Outcome {
+fn print(found: &Verification, back_to: Option<DateTime<Utc>>, by_seed: bool, output: &Output) -> Outcome {
     output.line(format!(
         "records {} to {}, in {}; {} checked",
         found.first,
@@ -193,6 +218,12 @@ fn print(found: &Verification, by_seed: bool, output: &Output) -> Outcome {
         output.line(format!("wrong: {problem}"))?;
         // What comes behind it was not looked at.
         return Ok(());
+    }
+    if let Some(begins) = found.begins.filter(|_| found.first > 1) {
+        output.line(format!(
+            "begins at {}: older files were removed, as the log says; whether they were to be is told by --back-to",
+            time(begins)
+        ))?;
     }
     for gap in &found.gaps {
         output.line(format!(
@@ -212,10 +243,15 @@ fn print(found: &Verification, by_seed: bool, output: &Output) -> Outcome {
                 .to_owned()
         }
     })?;
+    if found.unfinished > 0 {
+        output.line(
+            "a crash left an unfinished record behind the last; the next to write drops it, and records that",
+        )?;
+    }
     if !by_seed {
         output.line("what comes behind the last checkpoint may be forged: only the seed tells")?;
     }
-    match found.is_intact() {
+    match is_intact(found, back_to) {
         true => output.line("intact"),
         false => Ok(()),
     }
@@ -228,8 +264,8 @@ fn counted(count: u64, what: &str) -> String {
     }
 }
 
-fn conclude(found: &Verification, by_seed: bool) -> Outcome {
-    if found.is_intact() {
+fn conclude(found: &Verification, back_to: Option<DateTime<Utc>>, by_seed: bool) -> Outcome {
+    if is_intact(found, back_to) {
         return Ok(());
     }
     let (message, help) = match &found.problem {
@@ -239,6 +275,10 @@ fn conclude(found: &Verification, by_seed: bool) -> Outcome {
                 true => "check that this is the seed of this log; if it is, keep the log as evidence",
                 false => "keep the log as evidence, and compare it with a backup or a copy that a sink made",
             },
+        ),
+        None if found.is_intact() => (
+            "the log does not reach back to then: files were removed that were to be kept".to_owned(),
+            "check --back-to against the retention; if it is right, keep the log as evidence",
         ),
         None => (
             "records are missing from the log".to_owned(),

@@ -8,6 +8,7 @@ use crate::exit::{Exit, Failure};
 
 /// The stable names of all checks.
 const CHECKS: &[&str] = &[
+    "audit.seed",
     "files.kind",
     "files.link",
     "files.mode",

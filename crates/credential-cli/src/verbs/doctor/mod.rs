@@ -9,6 +9,7 @@ mod system;
 
 use std::path::Path;
 
+use nebula_credential::audit::{AuditLogger, AuditSeed};
 use nebula_credential::{Clock as _, ErrorKind, LocalStorage, SystemClock};
 
 use self::findings::{Findings, OF_BOTH, OF_RING, OF_STORE, Severity};
@@ -25,6 +26,7 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
     let mut checked = Counts::default();
     let mut facts = Facts::default();
     let exposure = files::check(settings, &mut findings, &mut checked);
+    audit(settings, &mut findings);
     facts.keys_locked = system::check(&settings.store, SystemClock.now(), &mut findings);
     look_inside(settings, &mut findings, &mut checked, &mut facts, output).await;
     let exit = findings.exit();
@@ -57,6 +59,20 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
         help: Some("the remedies stand beside them; run `ncred doctor` again afterwards".to_owned()),
         exit,
     })
+}
+
+/// Looks for what lies beside the audit log and should not.
+fn audit(settings: &Settings, findings: &mut Findings) {
+    let log = settings.audit.as_ref().map(AuditLogger::path);
+    if let Some(seed) = log.and_then(AuditSeed::beside) {
+        findings.add(
+            Severity::Warning,
+            "audit.seed",
+            shown(&seed),
+            "the seed lies beside the audit log still: who takes it can forge records",
+            "take it to where the log is verified, and leave no copy here",
+        );
+    }
 }
 
 /// Opens the key ring and the database, each as far as it can be without the other, and looks at what they hold.

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use super::{Audited, VALUE};
+use crate::place::text;
 
 #[test]
 fn show_finds_by_who_what_how_and_when() {
