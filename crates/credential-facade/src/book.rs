@@ -41,6 +41,7 @@ pages! {
 pages! {
     Chaining: "../../../docs/src/chaining.md",
     CircuitBreaker: "../../../docs/src/circuit-breaker.md",
+    Configuration: "../../../docs/src/configuration.md",
 }
 
 #[cfg(all(
