@@ -50,6 +50,8 @@ async fn pool_rebuild() -> Result<(), Box<dyn Error>> {
             println!("version {}: {}", change.version, change.kind.as_str());
             // Whoever took a connection from the old pool keeps it until it is given back.
             let next = match change.kind {
+                // It cannot be had for now. What was made with it may go on, until there is a value again.
+                ChangeKind::Suspended => continue,
                 ChangeKind::Revoked => None,
                 _ => Pool::connect(&handle).ok(),
             };
