@@ -20,14 +20,17 @@ fn check(what: &str, text: &str) -> Result<(), CredentialError> {
             text.len(),
         ));
     }
-    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
     let bytes = text.as_bytes();
-    let mut before = b' ';
-    let inner = |&b: &u8| {
-        let doubled = b == std::mem::replace(&mut before, b) && matches!(b, b'.' | b'/');
-        matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/') && !doubled
-    };
-    if edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner) {
+    let edge = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let lawful = |b: &u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'/');
+    let doubled = |(a, b): (&u8, &u8)| a == b && matches!(a, b'.' | b'/');
+    // Both to the end whatever they find: so the processor looks at many bytes at once.
+    let all_lawful = bytes.iter().fold(true, |all, b| all & lawful(b));
+    let any_doubled = bytes
+        .iter()
+        .zip(bytes.iter().skip(1))
+        .fold(false, |any, pair| any | doubled(pair));
+    if edge(bytes.first()) && edge(bytes.last()) && all_lawful && !any_doubled {
         return Ok(());
     }
     Err(CredentialError::invalid_name(format!("{what} {text:?}: {RULE}")))

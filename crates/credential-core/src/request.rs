@@ -498,6 +498,17 @@ impl<P> Response<P> {
         }
     }
 
+    /// The record, where it lies.
+    ///
+    /// # Errors
+    /// [`CredentialError::Internal`].
+    pub fn as_record(&self) -> Result<&Record<P>, CredentialError> {
+        match self {
+            Self::Record(record) => Ok(record),
+            _ => Err(mismatch()),
+        }
+    }
+
     /// The head.
     ///
     /// # Errors

@@ -344,10 +344,10 @@ fn load_bytes<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Zeroi
 
 impl SecretField for Vec<u8> {
     fn wipe(&mut self) {
+        // What was cut off lies here still. First, for what is cleared is spare as well.
+        self.spare_capacity_mut().zeroize();
         self.as_mut_slice().zeroize();
         self.clear();
-        // What was cut off lies here still.
-        self.spare_capacity_mut().zeroize();
     }
 
     fn redacted(&self) -> Self {

@@ -30,7 +30,12 @@ impl CredentialManager {
     }
 
     async fn read<C: Credential>(&self, name: &str, version: Selector) -> Result<C, CredentialError> {
-        self.read_version(name, version).await.map(|(_, value)| value)
+        let get = Get {
+            id: self.id(name)?,
+            version,
+        };
+        // Read where it lies: a record is large, and to move it is to copy it.
+        self.typed(self.call(Op::Get(get)).await?.as_record()?)
     }
 
     /// The value, and what is known of it.
@@ -39,7 +44,16 @@ impl CredentialManager {
         name: &str,
         version: Selector,
     ) -> Result<(RecordHead, C), CredentialError> {
-        let Record { head, payload } = self.fetch(self.id(name)?, version).await?;
+        let record = self.fetch(self.id(name)?, version).await?;
+        let value = self.typed(&record)?;
+        Ok((record.head, value))
+    }
+
+    /// The value of `record`, if it is of this type and may be used.
+    fn typed<C: Credential>(
+        &self,
+        Record { head, payload }: &Record<Plaintext>,
+    ) -> Result<C, CredentialError> {
         let stored = &head.version;
         if *stored.credential_type != *C::credential_type() {
             return Err(CredentialError::type_mismatch(format!(
@@ -62,8 +76,7 @@ impl CredentialManager {
                 head.id.name()
             )));
         }
-        let value = decode_credential(&payload, stored.schema_version)?;
-        Ok((head, value))
+        decode_credential(payload, stored.schema_version)
     }
 
     pub(crate) async fn fetch(

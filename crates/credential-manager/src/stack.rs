@@ -18,12 +18,7 @@ use nebula_credential_resilience::Resilience;
 #[cfg(feature = "telemetry")]
 use nebula_credential_telemetry::TelemetryLayer;
 use tower::util::BoxCloneSyncService;
-#[cfg(any(
-    feature = "access",
-    feature = "audit",
-    feature = "cache",
-    feature = "telemetry"
-))]
+#[cfg(any(feature = "access", feature = "audit", feature = "telemetry"))]
 use tower::util::option_layer;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -146,18 +141,16 @@ impl Layers {
         let cache = self.cache_over(&store)?;
         let below = self.below(store);
         let service = match below {
-            Below::Store(store) => {
-                let sealing = encrypt.layer(store);
+            Below::Store(store) => self.over(
+                encrypt.layer(store),
                 #[cfg(feature = "cache")]
-                let sealing = option_layer(cache.clone()).layer(sealing);
-                self.above(sealing)
-            }
-            Below::Layers(layers) => {
-                let sealing = encrypt.layer(layers);
+                cache.as_ref(),
+            ),
+            Below::Layers(layers) => self.over(
+                encrypt.layer(layers),
                 #[cfg(feature = "cache")]
-                let sealing = option_layer(cache.clone()).layer(sealing);
-                self.above(sealing)
-            }
+                cache.as_ref(),
+            ),
         };
         Ok(Stack {
             service,
@@ -198,6 +191,23 @@ impl Layers {
         Below::Layers(own.fold(BoxCloneSyncService::new(store), |inner, wrap| wrap(inner)))
     }
 
+    /// What is not there is no branch of the types either: each would move requests and answers once more.
+    fn over<S>(&self, sealing: S, #[cfg(feature = "cache")] cache: Option<&CacheLayer>) -> Arc<dyn DynStack>
+    where
+        S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        #[cfg(feature = "cache")]
+        if let Some(cache) = cache {
+            return self.above(cache.layer(sealing));
+        }
+        self.above(sealing)
+    }
+
     fn above<S>(&self, inner: S) -> Arc<dyn DynStack>
     where
         S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
@@ -214,6 +224,19 @@ impl Layers {
         self.outermost(own.fold(BoxCloneSyncService::new(inner), |inner, wrap| wrap(inner)))
     }
 
+    /// Whether there is neither access control nor audit nor telemetry.
+    fn has_none_of_ours(&self) -> bool {
+        let some = [
+            #[cfg(feature = "access")]
+            self.access.is_some(),
+            #[cfg(feature = "audit")]
+            self.audit.is_some(),
+            #[cfg(feature = "telemetry")]
+            self.metrics.is_some(),
+        ];
+        !some.contains(&true)
+    }
+
     fn outermost<S>(&self, inner: S) -> Arc<dyn DynStack>
     where
         S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>
@@ -223,6 +246,9 @@ impl Layers {
             + 'static,
         S::Future: Send + 'static,
     {
+        if self.has_none_of_ours() {
+            return Arc::new(inner);
+        }
         #[cfg(feature = "access")]
         let inner = option_layer(self.access.clone()).layer(inner);
         #[cfg(feature = "audit")]
