@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::future::Cache;
+use nebula_credential_access::{AccessLayer, AccessPolicy, Policies};
 use nebula_credential_benches::{Bench, Result};
-use nebula_credential_core::{Get, NoMetrics, OpContext, Principal, SecretStore as _, Selector, SystemClock};
-use nebula_credential_manager::Builder;
+use nebula_credential_core::{
+    CredentialName, Get, NoMetrics, OpContext, Principal, SecretStore as _, Selector, SystemClock,
+};
+use nebula_credential_manager::ManagerBuilder;
 use nebula_credential_resilience::Resilience;
 use tower::layer::layer_fn;
 
@@ -14,6 +17,29 @@ use super::Bed;
 
 /// The longest there is: nothing becomes due while this runs.
 pub(crate) const TTL: Duration = Duration::from_secs(900);
+
+/// By names and roles, for one of several principals: it need not ask the store whose a credential is.
+const POLICY: &str = r#"
+    version = 1
+
+    [groups]
+    services = ["service:billing", "service:payments"]
+
+    [[rules]]
+    id = "services-read-databases"
+    effect = "allow"
+    principals = ["group:services"]
+    permissions = ["read", "use"]
+    tenants = ["default"]
+    names = ["production-database-*"]
+
+    [[rules]]
+    id = "nothing-for-tests"
+    effect = "deny"
+    principals = ["service:test-*"]
+    permissions = ["*"]
+    tenants = ["*"]
+"#;
 
 /// Gets that memory answers.
 pub(crate) fn cached(bench: &mut Bench, bed: &Bed) -> Result<()> {
@@ -23,7 +49,16 @@ pub(crate) fn cached(bench: &mut Bench, bed: &Bed) -> Result<()> {
             moka.insert(name.clone(), Arc::from([0x70; 256])).await;
         }
     });
-    let with = |layers: fn(Builder) -> Builder| bed.manager(|builder| layers(builder.cache_ttl(TTL)));
+    let with =
+        |layers: fn(ManagerBuilder) -> ManagerBuilder| bed.manager(|builder| layers(builder.cache_ttl(TTL)));
+    let policies = Policies::new(AccessPolicy::parse(POLICY)?);
+    let service = Principal::Service(CredentialName::new("payments")?);
+    let guarded = bed.manager(|builder| {
+        builder
+            .cache_ttl(TTL)
+            .principal(service)
+            .access(AccessLayer::new(policies))
+    });
     let managers = [
         ("a typed get from the cache", with(|builder| builder)),
         (
@@ -34,6 +69,7 @@ pub(crate) fn cached(bench: &mut Bench, bed: &Bed) -> Result<()> {
             "the same with telemetry",
             with(|builder| builder.metrics(NoMetrics)),
         ),
+        ("the same with access control", guarded),
         (
             "the same with resilience, which a hit does not reach",
             with(|builder| builder.resilience(Resilience::default())),

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use nebula_credential_benches::{Error, Result, fixture, main as bench};
 use nebula_credential_core::Credential;
-use nebula_credential_manager::{Builder, CredentialManager, Keys};
+use nebula_credential_manager::{CredentialManager, Keys, ManagerBuilder};
 use nebula_credential_provider_local::LocalStorage;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -78,7 +78,7 @@ impl Bed {
     }
 
     /// A manager on the store, with `layers`.
-    fn manager(&self, layers: impl FnOnce(Builder) -> Builder) -> CredentialManager {
+    fn manager(&self, layers: impl FnOnce(ManagerBuilder) -> ManagerBuilder) -> CredentialManager {
         let builder = CredentialManager::builder()
             .storage(self.storage.clone())
             .keys(Keys::key_file(self.home.path().join("config").join("key")));

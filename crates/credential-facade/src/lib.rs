@@ -20,8 +20,8 @@ pub use nebula_credential_crypto as crypto;
 #[cfg(feature = "manager")]
 #[doc(inline)]
 pub use nebula_credential_manager::{
-    Builder, CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, HealthReport,
-    HealthStatus, KeyHealth, Keys, ManagerProvider, RawCredential, Store,
+    CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, HealthReport, HealthStatus,
+    KeyHealth, Keys, ManagerBuilder, ManagerProvider, RawCredential, Store,
 };
 #[cfg(feature = "local")]
 #[doc(inline)]
@@ -45,8 +45,8 @@ pub mod prelude {
     #[cfg(feature = "derive")]
     pub use nebula_credential_core::Redact;
     pub use nebula_credential_core::{
-        AnyCredential, Credential, CredentialError, CredentialProvider, CredentialState, CredentialValue,
-        ExposeSecret, SecretString, Tags, Version,
+        AnyCredential, Credential, CredentialError, CredentialName, CredentialProvider, CredentialState,
+        CredentialValue, ErrorKind, ExposeSecret, Principal, Scope, SecretString, Tags, TenantId, Version,
     };
     pub use serde::{Deserialize, Serialize};
 

@@ -71,11 +71,7 @@ async fn writer() {
             1 => match manager.rotate_key().await {
                 Ok(_) => say("key"),
                 // A ring remembers so many keys; a long run comes there.
-                Err(error) => assert_eq!(
-                    error.kind(),
-                    nebula_credential::ErrorKind::LimitExceeded,
-                    "{error}"
-                ),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}"),
             },
             2 => {
                 manager.rewrap(|_| ()).await.unwrap();

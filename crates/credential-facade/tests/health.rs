@@ -16,7 +16,7 @@ use chrono::TimeDelta;
 use nebula_credential::audit::OnFailure;
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::{BreakerConfig, BreakerState, Resilience};
-use nebula_credential::{Builder, Clock as _, HealthStatus, Labels, MetricsEmitter, StoreHandle};
+use nebula_credential::{Clock as _, HealthStatus, Labels, ManagerBuilder, MetricsEmitter, StoreHandle};
 use nebula_credential_testkit::{Fault, FaultStore, TestClock};
 use tempfile::TempDir;
 
@@ -62,7 +62,7 @@ impl Place {
         }
     }
 
-    fn builder(&self) -> Builder {
+    fn builder(&self) -> ManagerBuilder {
         CredentialManager::builder()
             .storage_handle(self.faults.handle())
             .keys(Keys::key_file(self.directory.path().join("config/key")))

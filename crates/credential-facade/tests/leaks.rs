@@ -166,7 +166,7 @@ struct Nobody {
     nothing: String,
 }
 
-fn builder(directory: &Path) -> nebula_credential::Builder {
+fn builder(directory: &Path) -> nebula_credential::ManagerBuilder {
     CredentialManager::builder()
         .storage(LocalStorage::new(directory.join("secrets")))
         .keys(Keys::key_file(directory.join("config/key")))

@@ -60,7 +60,7 @@ fn token(canary: &Canary) -> Token {
     }
 }
 
-fn builder(directory: &Path) -> nebula_credential::Builder {
+fn builder(directory: &Path) -> nebula_credential::ManagerBuilder {
     CredentialManager::builder()
         .storage(LocalStorage::new(directory.join("secrets")))
         .keys(Keys::key_file(directory.join("config/key")))

@@ -10,11 +10,11 @@ use std::time::Duration;
 use nebula_credential::audit::{AuditSeed, VerifyWith, entries, verify};
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::{BreakerConfig, BreakerState};
-use nebula_credential::{Builder, Clock, CredentialName, Principal};
+use nebula_credential::{Clock, CredentialName, ManagerBuilder, Principal};
 use nebula_credential_testkit::TestClock;
 use tempfile::TempDir;
 
-fn builder(directory: &TempDir) -> Builder {
+fn builder(directory: &TempDir) -> ManagerBuilder {
     CredentialManager::builder()
         .storage(LocalStorage::new(directory.path().join("secrets")))
         .keys(Keys::key_file(directory.path().join("config").join("key")))

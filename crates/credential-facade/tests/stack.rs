@@ -9,7 +9,7 @@ use std::time::Duration;
 use nebula_credential::cache::ChangeKind;
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::{BreakerConfig, FallbackStore, Resilience, RetryConfig};
-use nebula_credential::{Builder, Labels, MetricsEmitter, NoMetrics, StoreHandle, SystemClock};
+use nebula_credential::{Labels, ManagerBuilder, MetricsEmitter, NoMetrics, StoreHandle, SystemClock};
 use nebula_credential_testkit::{Fault, FaultStore, Gate};
 use tempfile::TempDir;
 
@@ -41,17 +41,17 @@ impl Place {
     }
 
     /// A manager of a process that has the store open through the scripted faults.
-    fn ours(&self) -> Builder {
+    fn ours(&self) -> ManagerBuilder {
         self.builder(self.faults.handle())
     }
 
     /// One of another process, as far as the store can tell: nothing is shared but the files.
-    fn theirs(&self) -> Builder {
+    fn theirs(&self) -> ManagerBuilder {
         let store = LocalStorage::new(self.directory.path().join("secrets"));
         self.builder(StoreHandle::new(store))
     }
 
-    fn builder(&self, store: StoreHandle) -> Builder {
+    fn builder(&self, store: StoreHandle) -> ManagerBuilder {
         CredentialManager::builder()
             .storage_handle(store)
             .keys(Keys::key_file(self.directory.path().join("config/key")))

@@ -41,7 +41,7 @@ use crate::{CredentialManager, PlainService, SealedService};
 ///     .build();
 /// ```
 #[must_use = "a builder does nothing until `build`"]
-pub struct Builder {
+pub struct ManagerBuilder {
     store: Option<StoreHandle>,
     keys: Option<Keys>,
     key_ring: Option<PathBuf>,
@@ -63,7 +63,7 @@ const STALE_DEFAULT: Duration = nebula_credential_cache::LIFE_MAX;
 #[cfg(feature = "cache")]
 const STALE_MAX: Duration = Duration::from_secs(86_400);
 
-impl Builder {
+impl ManagerBuilder {
     pub(crate) fn new() -> Self {
         Self {
             store: None,

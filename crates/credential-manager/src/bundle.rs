@@ -46,7 +46,8 @@ impl CredentialManager {
                 name: record.head.id.name().clone(),
                 version: record.head.version,
                 phase: record.head.phase,
-                tags: record.head.tags,
+                // Who may do what here is nobody's business there.
+                tags: record.head.tags.without_reserved(),
                 payload: record.payload,
             })?;
         }

@@ -19,7 +19,7 @@ impl CredentialManager {
     ///   not answer;
     /// * until there is a new value, when it expires, at that moment;
     /// * until the store answers again, when what is there could not be checked for longer than
-    ///   [`handle_stale_if_error`](crate::Builder::handle_stale_if_error), 15 minutes unless told otherwise. Up to then it is
+    ///   [`handle_stale_if_error`](crate::ManagerBuilder::handle_stale_if_error), 15 minutes unless told otherwise. Up to then it is
     ///   served, with a warning. On a local store nothing is to be checked while nothing changes.
     ///
     /// Must be called in a tokio runtime with timers, where a task keeps the handle current. The task ends with the last clone

@@ -25,7 +25,7 @@ mod stack;
 mod store;
 mod unlock;
 
-pub use builder::Builder;
+pub use builder::ManagerBuilder;
 pub use context::CredentialContext;
 pub use health::{HealthReport, HealthStatus, KeyHealth};
 pub use keys::Keys;

@@ -8,7 +8,7 @@ use nebula_credential_core::{
 };
 
 use crate::builder::Inner;
-use crate::{Builder, CredentialContext};
+use crate::{CredentialContext, ManagerBuilder};
 
 /// Stores, reads, rotates and rolls back typed credentials of one tenant and scope.
 ///
@@ -39,8 +39,8 @@ impl CredentialManager {
     }
 
     /// A manager on a store, with keys and limits of your choice.
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> ManagerBuilder {
+        ManagerBuilder::new()
     }
 
     pub(crate) fn from_parts(inner: Inner, tenant: TenantId, scope: Scope, principal: Principal) -> Self {

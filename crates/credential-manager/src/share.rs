@@ -21,11 +21,8 @@ impl CredentialManager {
         let head = self.head(id).await?;
         let mut update = change.apply(&head, self.principal(), self.now())?;
         update.precondition = Precondition::IfVersion(head.latest);
-        let asking = match change {
-            Sharing::Adopt { .. } => self.clone(),
-            _ => self.with_permission(Permission::Share),
-        };
-        let head = asking.call(Op::Update(update)).await?.into_head()?;
+        let sharing = self.with_permission(Permission::Share);
+        let head = sharing.call(Op::Update(update)).await?.into_head()?;
         Ok(CredentialMetadata::new(head, self.now()))
     }
 

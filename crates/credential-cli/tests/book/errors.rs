@@ -100,7 +100,7 @@ fn catalogue() -> Vec<(&'static str, CredentialError, &'static str)> {
         (
             "LimitExceeded",
             E::limit("x", 1, 2),
-            "Split the value, or raise the limit where it is a setting (`Builder::secret_limit`).",
+            "Split the value, or raise the limit where it is a setting (`ManagerBuilder::secret_limit`).",
         ),
         (
             "NotFound",

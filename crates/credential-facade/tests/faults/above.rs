@@ -7,7 +7,7 @@ use nebula_credential::access::{AccessLayer, AccessPolicy, Policies};
 use nebula_credential::audit::{Durability, entries};
 use nebula_credential::cache::{CacheBuilder, CacheLayer};
 use nebula_credential::prelude::*;
-use nebula_credential::{Builder, CredentialName, Principal};
+use nebula_credential::{CredentialName, ManagerBuilder, Principal};
 use tokio::time::Instant;
 
 use crate::bench::{Place, Row, Trouble, read};
@@ -117,7 +117,7 @@ pub(crate) fn user(name: &str) -> Principal {
     Principal::User(CredentialName::new(name).unwrap())
 }
 
-pub(crate) fn governed(builder: Builder, place: &Place) -> Builder {
+pub(crate) fn governed(builder: ManagerBuilder, place: &Place) -> ManagerBuilder {
     let policies = Policies::new(AccessPolicy::parse(POLICY).unwrap());
     let access = AccessLayer::builder(policies)
         .answer_step(STEP)
@@ -157,7 +157,7 @@ async fn a_denial_is_the_same_whatever_the_store_does() {
     }
 }
 
-fn cached(cache: CacheBuilder) -> impl Fn(&Place) -> Builder {
+fn cached(cache: CacheBuilder) -> impl Fn(&Place) -> ManagerBuilder {
     move |place| place.builder(place.faults.handle()).cache(cache.clone())
 }
 

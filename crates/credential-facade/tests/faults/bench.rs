@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nebula_credential::prelude::*;
-use nebula_credential::{Builder, Clock, StoreHandle};
+use nebula_credential::{Clock, ManagerBuilder, StoreHandle};
 use nebula_credential_testkit::{Fault, FaultStore, TestClock};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
@@ -118,7 +118,7 @@ impl Place {
         self.clock.clone()
     }
 
-    pub(crate) fn builder(&self, store: StoreHandle) -> Builder {
+    pub(crate) fn builder(&self, store: StoreHandle) -> ManagerBuilder {
         CredentialManager::builder()
             .storage_handle(store)
             .keys(Keys::key_file(self.directory.path().join("config/key")))
@@ -176,7 +176,7 @@ pub(crate) struct Row<B, E> {
 
 impl<B, E> Row<B, E>
 where
-    B: Fn(&Place) -> Builder,
+    B: Fn(&Place) -> ManagerBuilder,
     E: Fn(&Place, &CredentialManager) -> String,
 {
     /// Two versions are stored, then the trouble begins. Two ask at once; 2 s later one asks again; the trouble is with writes, and

@@ -2,11 +2,11 @@
 
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::FallbackStore;
-use nebula_credential::{Builder, StoreHandle};
+use nebula_credential::{ManagerBuilder, StoreHandle};
 
 use crate::bench::{Place, Row};
 
-fn chained(place: &Place, chain: impl Fn(FallbackStore) -> FallbackStore) -> Builder {
+fn chained(place: &Place, chain: impl Fn(FallbackStore) -> FallbackStore) -> ManagerBuilder {
     let both = FallbackStore::new("first", place.faults.handle()).then("second", place.second.clone());
     place
         .builder(StoreHandle::new(chain(both)))

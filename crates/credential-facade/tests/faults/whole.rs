@@ -7,13 +7,13 @@ use chrono::TimeDelta;
 use nebula_credential::cache::CacheLayer;
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::{BreakerConfig, RateLimit, Resilience};
-use nebula_credential::{Builder, Clock as _};
+use nebula_credential::{Clock as _, ManagerBuilder};
 
 use crate::above::{governed, log, recorded, stats};
 use crate::below::{BREAKER, RETRY};
 use crate::bench::{Place, Row, Trouble, note, read};
 
-fn whole(place: &Place, failure_threshold: u32) -> Builder {
+fn whole(place: &Place, failure_threshold: u32) -> ManagerBuilder {
     let breaker = BreakerConfig {
         failure_threshold,
         ..BREAKER

@@ -17,6 +17,7 @@ mod handles;
 mod keys;
 mod looks;
 mod order;
+mod owners;
 mod place;
 mod reload;
 mod tags;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nebula_credential::access::{AccessLayer, AccessPolicy, Policies};
 use nebula_credential::audit::Entry;
 use nebula_credential::prelude::*;
-use nebula_credential::{Builder, CredentialName, Principal, StoreHandle};
+use nebula_credential::{CredentialName, ManagerBuilder, Principal, StoreHandle};
 use nebula_credential_testkit::FaultStore;
 use tempfile::TempDir;
 
@@ -81,7 +81,7 @@ impl Place {
     }
 
     /// Under the policy, and asked by alice.
-    pub(crate) fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> ManagerBuilder {
         self.ungoverned()
             .access(
                 AccessLayer::builder(self.policies.clone())
@@ -92,7 +92,7 @@ impl Place {
     }
 
     /// Under no policy.
-    pub(crate) fn ungoverned(&self) -> Builder {
+    pub(crate) fn ungoverned(&self) -> ManagerBuilder {
         CredentialManager::builder()
             .storage_handle(self.faults.handle())
             .keys(Keys::key_file(self.directory.path().join("config/key")))
