@@ -3,8 +3,8 @@ use std::sync::Arc;
 use nebula_credential_core::{CredentialError, Phase, Plaintext, Selector};
 use nebula_credential_crypto::{Bundle, BundledCredential};
 
-use crate::store::Value;
-use crate::{CredentialManager, Store};
+use crate::write::Value;
+use crate::{CredentialManager, PendingWrite};
 
 /// Bundles: credentials on their way to another store, for whoever holds another key.
 ///
@@ -64,12 +64,12 @@ impl CredentialManager {
     ///
     /// # Errors
     /// [`CredentialError::LimitExceeded`] for a value beyond this manager's limit; those of [`store`](Self::store).
-    pub fn import(&self, name: impl AsRef<str>, credential: &BundledCredential) -> Store<'_> {
+    pub fn import(&self, name: impl AsRef<str>, credential: &BundledCredential) -> PendingWrite<'_> {
         let phase = match credential.phase {
             phase if phase.is_usable() => Phase::Active,
             phase => phase,
         };
-        Store::new(self, self.value_bundled(name.as_ref(), credential), false)
+        PendingWrite::new(self, self.value_bundled(name.as_ref(), credential), false)
             .tags(credential.tags.clone().without_reserved())
             .phase(phase)
     }

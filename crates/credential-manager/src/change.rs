@@ -6,8 +6,8 @@ use nebula_credential_core::{
     Selector, Tags, Update, Version, VersionHead, encode_credential, whole_micros,
 };
 
-use crate::store::{Value, Write};
-use crate::{CredentialManager, CredentialMetadata, RawCredential, Store};
+use crate::write::{Value, Write};
+use crate::{CredentialManager, CredentialMetadata, PendingWrite, RawCredential};
 
 /// How often a write that must win over others starts anew before it reports the conflict.
 const WRITE_ATTEMPTS: usize = 64;
@@ -20,8 +20,8 @@ impl CredentialManager {
     /// # Errors
     /// [`CredentialError::Validation`] from the type, [`CredentialError::TypeMismatch`] if a credential of another
     /// type has that name, and those of the store. An `Ok` means that it is durable.
-    pub fn store<C: Credential>(&self, name: impl AsRef<str>, credential: C) -> Store<'_> {
-        Store::new(self, self.value(name.as_ref(), &credential), false)
+    pub fn store<C: Credential>(&self, name: impl AsRef<str>, credential: C) -> PendingWrite<'_> {
+        PendingWrite::new(self, self.value(name.as_ref(), &credential), false)
     }
 
     /// Replaces the value of an existing credential. The old version is kept for [`rollback`](Self::rollback);
@@ -29,24 +29,24 @@ impl CredentialManager {
     ///
     /// # Errors
     /// [`CredentialError::NotFound`] if there is none, and those of [`store`](Self::store).
-    pub fn rotate<C: Credential>(&self, name: impl AsRef<str>, credential: C) -> Store<'_> {
-        Store::new(self, self.value(name.as_ref(), &credential), true)
+    pub fn rotate<C: Credential>(&self, name: impl AsRef<str>, credential: C) -> PendingWrite<'_> {
+        PendingWrite::new(self, self.value(name.as_ref(), &credential), true)
     }
 
     /// [`store`](Self::store) for a credential whose type is known only at run time.
     ///
     /// # Errors
     /// As there.
-    pub fn store_any(&self, name: impl AsRef<str>, credential: &AnyCredential) -> Store<'_> {
-        Store::new(self, self.value_any(name.as_ref(), credential), false)
+    pub fn store_any(&self, name: impl AsRef<str>, credential: &AnyCredential) -> PendingWrite<'_> {
+        PendingWrite::new(self, self.value_any(name.as_ref(), credential), false)
     }
 
     /// [`rotate`](Self::rotate) for a credential whose type is known only at run time.
     ///
     /// # Errors
     /// As there.
-    pub fn rotate_any(&self, name: impl AsRef<str>, credential: &AnyCredential) -> Store<'_> {
-        Store::new(self, self.value_any(name.as_ref(), credential), true)
+    pub fn rotate_any(&self, name: impl AsRef<str>, credential: &AnyCredential) -> PendingWrite<'_> {
+        PendingWrite::new(self, self.value_any(name.as_ref(), credential), true)
     }
 
     /// Makes the value before the current one current again, as a new version: nothing is lost, and the rollback

@@ -22,8 +22,8 @@ mod read;
 #[cfg(feature = "access")]
 mod share;
 mod stack;
-mod store;
 mod unlock;
+mod write;
 
 pub use builder::ManagerBuilder;
 pub use context::CredentialContext;
@@ -34,4 +34,4 @@ pub use metadata::{CredentialMetadata, CredentialVersion};
 pub use provider::ManagerProvider;
 pub use raw::RawCredential;
 pub use stack::{PlainService, SealedService};
-pub use store::Store;
+pub use write::PendingWrite;

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use nebula_credential::crypto::BundledCredential;
-use nebula_credential::{AnyCredential, CredentialManager, CredentialName, Phase, Store, Version};
+use nebula_credential::{AnyCredential, CredentialManager, CredentialName, PendingWrite, Phase, Version};
 
 use super::Origin;
 use super::mapping::{Draft, Drafts, Ignored};
@@ -72,7 +72,7 @@ impl Incoming {
         }
     }
 
-    fn store<'a>(&self, manager: &'a CredentialManager, name: &CredentialName) -> Store<'a> {
+    fn store<'a>(&self, manager: &'a CredentialManager, name: &CredentialName) -> PendingWrite<'a> {
         match self {
             Self::Typed(credential) => manager.store_any(name, credential),
             Self::Bundled(credential) => manager.import(name, credential),

@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use nebula_credential::{
-    Clock as _, CredentialError, CredentialMetadata, CredentialName, Permission, Store, SystemClock,
+    Clock as _, CredentialError, CredentialMetadata, CredentialName, PendingWrite, Permission, SystemClock,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -211,7 +211,7 @@ fn check_expiry(end: Option<DateTime<Utc>>) -> Outcome {
 }
 
 /// Adds to a write what its options say.
-fn settle<'a>(mut store: Store<'a>, write: &Write) -> Outcome<Store<'a>> {
+fn settle<'a>(mut store: PendingWrite<'a>, write: &Write) -> Outcome<PendingWrite<'a>> {
     if let Some(version) = write.if_version {
         store = store.if_version(version);
     }

@@ -12,7 +12,7 @@ use crate::{CredentialManager, CredentialMetadata};
 ///
 /// Made by [`CredentialManager::store`] and [`CredentialManager::rotate`].
 #[must_use = "nothing is stored until this is awaited"]
-pub struct Store<'a> {
+pub struct PendingWrite<'a> {
     manager: &'a CredentialManager,
     value: Result<Value, CredentialError>,
     write: Write,
@@ -37,7 +37,7 @@ pub(crate) struct Write {
     pub(crate) phase: Option<Phase>,
 }
 
-impl<'a> Store<'a> {
+impl<'a> PendingWrite<'a> {
     pub(crate) fn new(
         manager: &'a CredentialManager,
         value: Result<Value, CredentialError>,
@@ -89,7 +89,7 @@ impl<'a> Store<'a> {
     }
 }
 
-impl<'a> IntoFuture for Store<'a> {
+impl<'a> IntoFuture for PendingWrite<'a> {
     type Output = Result<CredentialMetadata, CredentialError>;
     type IntoFuture = BoxFuture<'a, Self::Output>;
 
