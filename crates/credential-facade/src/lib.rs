@@ -21,7 +21,7 @@ pub use nebula_credential_crypto as crypto;
 #[doc(inline)]
 pub use nebula_credential_manager::{
     CredentialContext, CredentialManager, CredentialMetadata, CredentialVersion, HealthReport, HealthStatus,
-    KeyHealth, Keys, ManagerBuilder, ManagerProvider, RawCredential, Store,
+    KeyHealth, Keys, ManagerBuilder, ManagerProvider, PendingWrite, RawCredential,
 };
 #[cfg(feature = "local")]
 #[doc(inline)]
