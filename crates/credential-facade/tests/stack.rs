@@ -120,8 +120,9 @@ async fn a_value_that_was_refused_elsewhere_is_read_again() {
     let place = Place::new();
     let manager = place.ours().cache_ttl(TTL).build();
     manager.store("n", note("one")).await.unwrap();
-    text(&manager).await;
-    manager.rejected("n", Version::FIRST).unwrap();
+    let (version, refused) = manager.get_versioned::<Note>("n").await.unwrap();
+    assert_eq!((version, &*refused.text), (Version::FIRST, "one"));
+    manager.rejected("n", version).unwrap();
     text(&manager).await;
     assert_eq!(place.gets(), 2);
 }

@@ -17,6 +17,18 @@ impl CredentialManager {
         self.read(name.as_ref(), Selector::Latest).await
     }
 
+    /// The current value, and which version it is: what a cache wants to be told should the other side refuse it.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
+    pub async fn get_versioned<C: Credential>(
+        &self,
+        name: impl AsRef<str>,
+    ) -> Result<(Version, C), CredentialError> {
+        let (head, value) = self.read_version(name.as_ref(), Selector::Latest).await?;
+        Ok((head.version.version, value))
+    }
+
     /// The value of one version.
     ///
     /// # Errors
