@@ -120,6 +120,16 @@ impl Layers {
         }));
     }
 
+    /// The same, for this store and what it can do.
+    #[cfg(feature = "access")]
+    fn over_store(&self, store: &StoreHandle) -> Self {
+        let access = self.access.as_ref().map(|access| access.over(store.capability()));
+        Self {
+            access,
+            ..self.clone()
+        }
+    }
+
     /// The stack, from the inside out. Each stands where it does for a reason:
     ///
     /// * the program's own layers on sealed requests, next to the store: they count as part of it;
@@ -137,16 +147,20 @@ impl Layers {
         store: StoreHandle,
         encrypt: &UnlockLayer,
     ) -> Result<Stack, CredentialError> {
+        #[cfg(feature = "access")]
+        let this = &self.over_store(&store);
+        #[cfg(not(feature = "access"))]
+        let this = self;
         #[cfg(feature = "cache")]
-        let cache = self.cache_over(&store)?;
-        let below = self.below(store);
+        let cache = this.cache_over(&store)?;
+        let below = this.below(store);
         let service = match below {
-            Below::Store(store) => self.over(
+            Below::Store(store) => this.over(
                 encrypt.layer(store),
                 #[cfg(feature = "cache")]
                 cache.as_ref(),
             ),
-            Below::Layers(layers) => self.over(
+            Below::Layers(layers) => this.over(
                 encrypt.layer(layers),
                 #[cfg(feature = "cache")]
                 cache.as_ref(),

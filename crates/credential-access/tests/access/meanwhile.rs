@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use nebula_credential_access::{OWNER_TAG, Permissions, Sharing, grants, owner};
-use nebula_credential_core::{CredentialError, Op, Permission, Precondition, Restore, Tags, Update};
+use nebula_credential_access::{AccessLayer, OWNER_TAG, Permissions, Sharing, grants, owner};
+use nebula_credential_core::{
+    Capability, CredentialError, Op, Permission, Precondition, Request, Restore, Tags, Update,
+};
+use tower::{Layer as _, ServiceExt as _};
 
 use crate::support::{World, delete, get, id, principal, put, rules, tag};
 
@@ -199,4 +202,26 @@ async fn nobody_waits_for_his_turn_past_his_deadline() {
     // Tokio's timers count whole milliseconds.
     assert!(began.elapsed() <= Duration::from_millis(3001));
     hung.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_compare_is_asked_for_nothing_else() {
+    let world = World::new(&rules(&["create allow user:* write", "owners allow owner *"]));
+    world.shelf.blunt();
+    let blunt = AccessLayer::new(world.policies.clone()).over(Capability::default());
+    let bob = world.ctx("user:bob");
+    let id = id("db");
+    world.shelf.place(&id, &[(OWNER_TAG, "user:alice")]);
+    let error = world.ask(&bob, Op::Put(put(&id, 2, None))).await.unwrap_err();
+    assert!(matches!(error, CredentialError::Unsupported(_)), "{error}");
+    let ask = |op| {
+        let access = blunt.layer(world.shelf.clone());
+        access.oneshot(Request { ctx: bob.clone(), op })
+    };
+    ask(Op::Put(put(&id, 2, None))).await.unwrap();
+    ask(tag(&id, &[("team", "pay")])).await.unwrap();
+    assert_eq!(owner(&world.shelf.tags(&id)), Some(principal("user:alice")));
+    world.shelf.apply(&bob, delete(&id)).unwrap();
+    ask(Op::Put(put(&id, 3, None))).await.unwrap();
+    assert_eq!(owner(&world.shelf.tags(&id)), Some(principal("user:bob")));
 }

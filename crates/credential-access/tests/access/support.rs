@@ -28,6 +28,8 @@ struct State {
     asked: Vec<&'static str>,
     /// How much longer it takes over what is there.
     lag: Duration,
+    /// Whether it refuses every precondition.
+    blunt: bool,
 }
 
 impl Shelf {
@@ -41,6 +43,11 @@ impl Shelf {
 
     pub(crate) fn lag(&self, lag: Duration) {
         self.0.lock().unwrap().lag = lag;
+    }
+
+    /// Can compare and set no longer.
+    pub(crate) fn blunt(&self) {
+        self.0.lock().unwrap().blunt = true;
     }
 
     /// Does `op` without anybody's leave, at once.
@@ -89,6 +96,14 @@ impl State {
     }
 
     fn apply(&mut self, ctx: &OpContext, op: Op<Plaintext>) -> Answer<Response<Plaintext>> {
+        let precondition = match &op {
+            Op::Put(put) => put.precondition,
+            Op::Update(update) => update.precondition,
+            _ => Precondition::None,
+        };
+        if self.blunt && precondition != Precondition::None {
+            return Err(CredentialError::unsupported("no preconditions here"));
+        }
         Ok(match op {
             Op::Get(get) => {
                 let (head, value) = self.live(&get.id)?;
