@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod builder;
 mod chain;
 mod change;
 mod checkpoint;
@@ -18,20 +19,23 @@ mod sink;
 mod state;
 mod sync;
 mod turn;
+mod verification;
 mod verify;
 
 use std::borrow::Cow;
 
+pub use builder::{AuditBuilder, Durability, Names, OnFailure};
 pub use change::Change;
 pub use checkpoint::CheckpointKey;
 pub use entry::{Entries, Entry, entries};
 pub use event::{Event, EventKind, Stage};
 pub use extent::{Extent, extent};
 pub use layer::{Audit, AuditLayer};
-pub use logger::{AuditBuilder, AuditLogger, Durability, Names, OnFailure};
+pub use logger::AuditLogger;
 pub use seed::AuditSeed;
 pub use sink::{AuditSink, TracingSink, WriterSink};
-pub use verify::{Fault, Gap, Problem, Tail, Verification, VerifyWith, verify, verify_watched};
+pub use verification::{Fault, Gap, Problem, Tail, Verification};
+pub use verify::{VerifyWith, verify, verify_watched};
 
 fn unavailable(reason: impl Into<Cow<'static, str>>) -> nebula_credential_core::CredentialError {
     nebula_credential_core::CredentialError::audit_unavailable(reason)

@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use nebula_credential_core::{Clock, CredentialError, MetricsEmitter, NoMetrics, SystemClock};
+use nebula_credential_core::CredentialError;
 use nebula_credential_fs::append_private_file;
 
+use crate::builder::{AuditBuilder, Durability, Names, OnFailure};
 use crate::change::Change;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Event, EventKind};
-use crate::log::{Limits, Log};
+use crate::log::Log;
 use crate::seed::AuditSeed;
-use crate::sink::AuditSink;
 use crate::state::State;
 use crate::sync::Syncer;
 use crate::turn::Waits;
@@ -28,140 +28,6 @@ use crate::{files, unavailable};
 const CHECKPOINT_RECORDS: u64 = 1000;
 /// Time between two checkpoints, if there are records.
 const CHECKPOINT_TIME: Duration = Duration::from_secs(60);
-
-/// How far a record is on its way when an operation goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// Handed to the operating system: it survives the end of this process. It is synced with others within 5 ms.
-    Written,
-    /// On the disk: it survives the loss of power.
-    Synced,
-}
-
-/// What happens to an operation whose record cannot be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    /// It fails; nothing is released or changed.
-    FailClosed,
-    /// It goes on. That this was chosen, and how many records were lost, is recorded.
-    BestEffort,
-}
-
-/// How the log names credentials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// By their names.
-    Clear,
-    /// By a keyed hash, so that the log gives away which records belong together and nothing else.
-    Tagged,
-}
-
-/// Settings of an [`AuditLogger`].
-#[must_use = "a builder does nothing until `build`"]
-pub struct AuditBuilder {
-    path: PathBuf,
-    changes: Durability,
-    reads: Durability,
-    inspections: bool,
-    on_failure: OnFailure,
-    names: Names,
-    limits: Limits,
-    checkpoints: Option<PathBuf>,
-    sinks: Vec<Box<dyn AuditSink>>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<dyn MetricsEmitter>,
-}
-
-impl AuditBuilder {
-    /// How durable the records of changes are; [`Durability::Synced`] by default: the intent before the change is made, and
-    /// the outcome before it is acknowledged.
-    pub fn changes(mut self, durability: Durability) -> Self {
-        self.changes = durability;
-        self
-    }
-
-    /// How durable the record of a read is before the value is released; [`Durability::Written`] by default.
-    pub fn reads(mut self, durability: Durability) -> Self {
-        self.reads = durability;
-        self
-    }
-
-    /// Records who looked at what is known without the key, too; not by default, but for what was denied.
-    pub fn inspections(mut self, record: bool) -> Self {
-        self.inspections = record;
-        self
-    }
-
-    /// What happens when a record cannot be written; [`OnFailure::FailClosed`] by default.
-    pub fn on_failure(mut self, on_failure: OnFailure) -> Self {
-        self.on_failure = on_failure;
-        self
-    }
-
-    /// How the log names credentials; in the clear by default.
-    pub fn names(mut self, names: Names) -> Self {
-        self.names = names;
-        self
-    }
-
-    /// How long a file becomes before the log goes on in another; 64 MiB by default.
-    pub fn max_file_bytes(mut self, bytes: u64) -> Self {
-        self.limits.bytes = bytes;
-        self
-    }
-
-    /// How old a file becomes before the log goes on in another; 30 days by default.
-    pub fn max_file_age(mut self, age: Duration) -> Self {
-        self.limits.age = age;
-        self
-    }
-
-    /// How long completed files are kept; 365 days by default. By the times in the records: what is left reaches back for
-    /// this long at least from the end of the last completed file, which is always kept.
-    pub fn keep(mut self, time: Duration) -> Self {
-        self.limits.keep = time;
-        self
-    }
-
-    /// Where signed checkpoints go: best to another disk. By default beside the log, its name with `.checkpoints` behind it.
-    pub fn checkpoints(mut self, path: impl Into<PathBuf>) -> Self {
-        self.checkpoints = Some(absolute(path.into()));
-        self
-    }
-
-    /// Gives a copy of every record to `sink`, too.
-    pub fn sink(mut self, sink: impl AuditSink) -> Self {
-        self.sinks.push(Box::new(sink));
-        self
-    }
-
-    /// What time it is, for what does not come with a request.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Where measurements go.
-    pub fn metrics(mut self, metrics: Arc<dyn MetricsEmitter>) -> Self {
-        self.metrics = metrics;
-        self
-    }
-
-    /// The log. Opens nothing yet: what is wrong is reported by the first record, or by [`AuditLogger::open`].
-    pub fn build(self) -> AuditLogger {
-        AuditLogger(Arc::new(Shared {
-            settings: self,
-            open: Mutex::new(None),
-            lost: Mutex::default(),
-            waits: Waits::default(),
-        }))
-    }
-}
-
-fn absolute(path: PathBuf) -> PathBuf {
-    // Fails on an empty path, which opening refuses, and without a working directory.
-    std::path::absolute(&path).unwrap_or(path)
-}
 
 /// A log of who did what with which credential, in which nothing can be changed or left out unnoticed. Clones are the same
 /// log; several processes may write one.
@@ -221,6 +87,15 @@ impl InLog {
 const BEST_EFFORT: &str = "best effort";
 
 impl AuditLogger {
+    pub(crate) fn with(settings: AuditBuilder) -> Self {
+        Self(Arc::new(Shared {
+            settings,
+            open: Mutex::new(None),
+            lost: Mutex::default(),
+            waits: Waits::default(),
+        }))
+    }
+
     /// The log in the file at `path`, begun on first use if it is not there, with the defaults of [`AuditBuilder`].
     ///
     /// A relative path is taken from the working directory of this moment.
@@ -230,23 +105,7 @@ impl AuditLogger {
 
     /// The log in the file at `path`, with settings.
     pub fn builder(path: impl AsRef<Path>) -> AuditBuilder {
-        AuditBuilder {
-            path: absolute(path.as_ref().to_owned()),
-            changes: Durability::Synced,
-            reads: Durability::Written,
-            inspections: false,
-            on_failure: OnFailure::FailClosed,
-            names: Names::Clear,
-            limits: Limits {
-                bytes: 64 << 20,
-                age: Duration::from_secs(30 * 86_400),
-                keep: Duration::from_secs(365 * 86_400),
-            },
-            checkpoints: None,
-            sinks: Vec::new(),
-            clock: Arc::new(SystemClock),
-            metrics: Arc::new(NoMetrics),
-        }
+        AuditBuilder::new(path.as_ref().to_owned())
     }
 
     /// Opens the log now rather than with the first record.
