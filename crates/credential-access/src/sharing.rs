@@ -13,7 +13,7 @@ use crate::record::{GRANT_PREFIX, GRANTS_MAX, Grant, OWNER_TAG, is_owner, owner}
 /// A change of who a credential is shared with.
 ///
 /// [`apply`](Self::apply) makes a request of it, to be sent with [`Permission::Share`] through an
-/// [`AccessLayer`](crate::AccessLayer), which checks it: nobody grants what he lacks.
+/// [`AccessLayer`](crate::AccessLayer), which checks it: nobody grants what they lack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sharing {
     /// Shares permissions, in the place of what the same principal shared with that one before.
@@ -226,8 +226,8 @@ pub(crate) fn check_sharing(
         };
         if !lawful {
             return Err(CredentialError::access_denied(
-                "nobody grants what he lacks, for longer than he has it, or to himself, ends what others granted on what \
-                 is not his, or changes the owner; share less",
+                "nobody grants what they lack, for longer than they have it, or to themselves, ends what others granted on \
+                 what is not theirs, or changes the owner; share less",
             ));
         }
     }
