@@ -68,7 +68,7 @@ fn features(facade: &Package, manifest: &str) -> Vec<Violation> {
             .collect();
         match own.as_slice() {
             [one] if feature_name(one) == feature => {}
-            [] if enables.iter().all(|item| item.contains('/')) && !enables.is_empty() => {
+            [] if !enables.is_empty() && enables.iter().all(|item| forwards(facade, item)) => {
                 if !is_explained(manifest, line) {
                     violation(
                         line,
@@ -93,6 +93,11 @@ fn features(facade: &Package, manifest: &str) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// To a feature of a dependency, or to another of the facade, which that needs.
+fn forwards(facade: &Package, item: &str) -> bool {
+    item.contains('/') || facade.features.contains_key(item)
 }
 
 /// `nebula-credential-provider-local` is the feature `local`, `moka` is `moka`.
