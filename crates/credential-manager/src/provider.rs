@@ -20,7 +20,7 @@ impl CredentialManager {
     ///
     /// It asks as this manager does, with its principal, purpose and permission. Where something that keeps values stands
     /// before it, nothing decides on or records those it keeps: give each principal its own, or have the manager
-    /// [cache](crate::Builder) instead.
+    /// [cache](crate::ManagerBuilder) instead.
     ///
     /// ```
     /// # use nebula_credential_core::{CredentialError, CredentialProvider as _};
