@@ -151,7 +151,7 @@ impl std::fmt::Debug for PolicyFile {
 fn read(path: &Path) -> Result<String, CredentialError> {
     let Some(bytes) = bytes(path)? else {
         return Err(CredentialError::storage(format!(
-            "there is no access policy at {}; check the path",
+            "the access policy {} cannot be read: there is no such file; check the path",
             path.display()
         )));
     };

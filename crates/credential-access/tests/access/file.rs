@@ -79,7 +79,11 @@ fn a_file_that_others_can_write_is_refused() {
     for absent in ["absent", "no/such"] {
         let error = PolicyFile::open(directory.path().join(absent)).unwrap_err();
         assert!(matches!(error, CredentialError::Storage(_)), "{error}");
-        assert!(error.to_string().contains("there is no access policy at"));
+        assert!(
+            error
+                .to_string()
+                .contains("there is no such file; check the path")
+        );
     }
 }
 
