@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
@@ -177,6 +178,10 @@ where
     S::Future: Send,
 {
     fn get(&self, key: Key, mut ctx: OpContext) -> CacheFuture {
+        // Here and not above: whoever records what is asked learns of it.
+        if let Err(late) = ctx.check_deadline() {
+            return CacheFuture(Progress::Done(Some(Err(late))));
+        }
         let stale = match self.state.find(&key, &ctx) {
             Found::Answer(answer) => {
                 return CacheFuture(Progress::Done(Some(answer.map(Response::Record))));
@@ -224,12 +229,29 @@ where
     /// Reads; falls back on `stale` if the store cannot be reached.
     async fn or(self, stale: Option<Arc<Entry>>) -> Result<Record<Plaintext>, CredentialError> {
         match (self.in_time().await, stale) {
-            (Err(error), Some(stale)) if unreachable(&error) => self
+            // That this caller had no time says nothing of the store.
+            (Err(error), Some(stale)) if unreachable(&error) && !self.is_late(&error) => self
                 .state
-                .fall_back(&self.key, &stale, &self.ctx)
+                .fall_back(&self.key, &stale, &self.ctx, self.cut_short().is_none())
                 .unwrap_or(Err(error)),
             (answer, _) => answer,
         }
+    }
+
+    /// Whether a read ended in `error` for want of time. Who says that it is up may go by another clock than the request.
+    fn is_late(&self, error: &CredentialError) -> bool {
+        matches!(error, CredentialError::DeadlineExceeded(_)) || self.ctx.check_deadline().is_err()
+    }
+
+    /// After what time the store would have been asked again, had this caller had it.
+    fn cut_short(&self) -> Option<Duration> {
+        self.ctx.report.as_ref().and_then(|report| report.cut_short())
+    }
+
+    /// Whether the answer was found past a store that could not be reached, and may be old.
+    fn passed_over(&self) -> bool {
+        let report = self.ctx.report.as_ref();
+        report.is_some_and(|report| report.has_passed_over())
     }
 
     /// Waits no longer than this caller has time: another caller's read may take as long as that one has.
@@ -273,23 +295,24 @@ where
             let began = self.ctx.now();
             match self.ask().await {
                 Ok(record) => {
-                    let body = self.state.seal(&self.key, &stamp, &record).ok_or(Unshared);
+                    let body = self.state.seal(&self.key, &stamp, &record);
                     own = Some(Ok(record));
-                    let body = body?;
-                    ticket.land(|| self.state.keep_value(&self.key, stamp, began, &body));
-                    Ok(Ok(body))
+                    ticket.land(|| match &body {
+                        // What is kept, if anything, may be newer.
+                        Some(_) if self.passed_over() => {}
+                        Some(body) => self.state.keep_value(&self.key, stamp, began, body),
+                        None => self.state.disown(&self.key),
+                    });
+                    body.map(Ok).ok_or(Unshared)
                 }
-                // Those who wait may have more time. Who says that it is up may go by another clock than the request.
-                Err(error)
-                    if matches!(error, CredentialError::DeadlineExceeded(_))
-                        || self.ctx.check_deadline().is_err() =>
-                {
+                // Those who wait may have more time.
+                Err(error) if self.is_late(&error) => {
                     own = Some(Err(error));
                     Err(Unshared)
                 }
                 Err(error) => {
                     own = Some(Err(error.clone()));
-                    let cut_short = self.ctx.report.as_ref().and_then(|report| report.cut_short());
+                    let cut_short = self.cut_short();
                     let failure = Failure { error, cut_short };
                     ticket.land(|| self.state.keep_error(&self.key, stamp, self.ctx.now(), &failure));
                     Ok(Err(failure))

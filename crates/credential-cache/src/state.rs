@@ -10,7 +10,7 @@ use nebula_credential_core::{
     CredentialError, CredentialRef, OpContext, Plaintext, Record, RecordHead, Source, Version, limits,
 };
 
-use crate::config::CacheBuilder;
+use crate::config::{CacheBuilder, unreachable};
 use crate::entry::{Age, Answer, Body, Entry, Failure, Life};
 use crate::fence::{Fence, Stamp};
 use crate::flight::Flights;
@@ -34,6 +34,8 @@ pub(crate) struct State {
     entries: Map<Key, Arc<Entry>>,
     telling: Mutex<()>,
     reaper: Reaper,
+    /// The process that made it.
+    process: u32,
 }
 
 /// What there is in memory for a read.
@@ -70,6 +72,7 @@ impl State {
                 .build(),
             telling: Mutex::default(),
             reaper: Reaper::default(),
+            process: std::process::id(),
             config,
         })
     }
@@ -105,18 +108,22 @@ impl State {
         }
     }
 
-    /// What to serve from `entry` now that the store could not be reached, if it still may be.
+    /// What to serve from `entry` now that the store could not be reached, if it still may be. The store is spared for a
+    /// while if it `rests`.
     pub(crate) fn fall_back(
         &self,
         key: &Key,
         entry: &Entry,
         ctx: &OpContext,
+        rests: bool,
     ) -> Option<Result<Record<Plaintext>, CredentialError>> {
         let now = ctx.now();
         if !self.fence.holds(&entry.stamp) || entry.life.age(now) == Age::Over {
             return None;
         }
-        entry.rest(now, self.config.error_ttl);
+        if rests {
+            entry.rest(now, self.config.error_ttl);
+        }
         self.serve(key, entry, ctx, now, Answered::Stale)
     }
 
@@ -175,13 +182,20 @@ impl State {
         })
     }
 
-    /// Seals `record` for those who wait for it.
+    /// Seals `record` for those who wait for it. `None` in a forked child, which has the parent's key and the parent's count
+    /// of what was sealed: it keeps nothing, so that no nonce is used twice, and wipes what the parent kept, which no
+    /// thread of the child would.
     pub(crate) fn seal(&self, key: &Key, stamp: &Stamp, record: &Record<Plaintext>) -> Option<Arc<Body>> {
+        if std::process::id() != self.process {
+            self.clear();
+            return None;
+        }
         let value = self.vault.seal(key, stamp.epoch, &record.payload)?;
         Some(Arc::new(Body::new(record.head.clone(), value)))
     }
 
-    /// Keeps a value that was read for `key` from `began` on, unless something moved meanwhile.
+    /// Keeps a value that was read for `key` from `began` on, unless something moved meanwhile. If it may not be kept, nothing
+    /// is: what was there before is no longer what the store says.
     pub(crate) fn keep_value(
         self: &Arc<Self>,
         key: &Key,
@@ -202,12 +216,19 @@ impl State {
             expires_at,
         );
         let fits = body.value.len() <= limits::SECRET_BYTES_DEFAULT;
-        if let Some(life) = life.filter(|_| fits && !self.is_behind(key, &body.head, began)) {
-            self.insert(key, Entry::value(stamp, life, Arc::clone(body)));
+        match life.filter(|_| fits) {
+            _ if self.is_behind(key, &body.head, began) => {}
+            Some(life) => self.insert(key, Entry::value(stamp, life, Arc::clone(body))),
+            None => self.disown(key),
         }
     }
 
-    /// Keeps the news that there is nothing, and spares a store that could not be reached.
+    /// Drops what is kept for `key`: the store said something else.
+    pub(crate) fn disown(&self, key: &Key) {
+        self.remove_if(key, Removed::Changed, |_| true);
+    }
+
+    /// Keeps the news that there is nothing, and spares a store that could not be reached. Any other error ends what is kept.
     pub(crate) fn keep_error(
         self: &Arc<Self>,
         key: &Key,
@@ -216,10 +237,8 @@ impl State {
         failure: &Failure,
     ) {
         let ttl = match &failure.error {
-            error if error.is_not_found() && self.floors.has_latest(key, now) => {
-                // Not what was acknowledged; but what was kept before is not to be trusted either.
-                return self.remove_if(key, Removed::Changed, |_| true);
-            }
+            // Not what was acknowledged; but what was kept before is not to be trusted either.
+            error if error.is_not_found() && self.floors.has_latest(key, now) => Duration::ZERO,
             error if error.is_not_found() => self.config.negative_ttl,
             CredentialError::Unavailable { .. } | CredentialError::ConnectionFailed(_) => {
                 // A value to fall back on stays; it remembers by itself that the store rests.
@@ -232,11 +251,14 @@ impl State {
                 }
                 self.config.error_ttl
             }
-            // An open breaker costs nothing, and an error of another kind is not the store's.
-            _ => return,
+            // An open breaker costs nothing.
+            error if unreachable(error) => return,
+            // What the store says instead of a value is asked for each time.
+            _ => Duration::ZERO,
         };
-        if let Some(life) = Life::new(now, ttl, Duration::ZERO, None, None) {
-            self.insert(key, Entry::error(stamp, life, failure.clone()));
+        match Life::new(now, ttl, Duration::ZERO, None, None) {
+            Some(life) => self.insert(key, Entry::error(stamp, life, failure.clone())),
+            None => self.disown(key),
         }
     }
 

@@ -108,6 +108,8 @@ pub struct Report {
     filtered: OnceLock<()>,
     source: OnceLock<Source>,
     cut_short: OnceLock<Duration>,
+    change: OnceLock<Arc<str>>,
+    passed_over: OnceLock<()>,
 }
 
 impl Report {
@@ -142,6 +144,16 @@ impl Report {
         let _ = self.source.set(source);
     }
 
+    /// What a change comes to, in words that hold no value, where the request alone does not tell.
+    pub fn change(&self) -> Option<&Arc<str>> {
+        self.change.get()
+    }
+
+    /// Says what the change comes to, before it is asked for: an audit records it with the intent.
+    pub fn changes(&self, what: impl Into<Arc<str>>) {
+        let _ = self.change.set(what.into());
+    }
+
     /// How much time a layer wanted to let pass before it asked again, where the caller did not have it: then its error is
     /// no answer for who does.
     pub fn cut_short(&self) -> Option<Duration> {
@@ -152,6 +164,16 @@ impl Report {
     pub fn cut_short_of(&self, wait: Duration) {
         let _ = self.cut_short.set(wait);
     }
+
+    /// Whether a store that comes first could not be reached and another one answered: what it says may be old.
+    pub fn has_passed_over(&self) -> bool {
+        self.passed_over.get().is_some()
+    }
+
+    /// Says that a store that comes first could not be reached, and the next one is asked.
+    pub fn passed_over(&self) {
+        let _ = self.passed_over.set(());
+    }
 }
 
 /// What a policy decided, and why. What is told to the caller may be less.
@@ -161,6 +183,23 @@ pub struct Decision {
     pub allowed: bool,
     /// The rule that decided; for a denial for want of any rule, `default-deny`.
     pub rule: Arc<str>,
+}
+
+impl Decision {
+    /// What `rule` begins with where a rule for emergencies allowed it; no other rule has a colon in its id.
+    pub const EMERGENCY: &'static str = "emergency:";
+    /// The `rule` of what an action did not declare: no policy was asked, and no rule of one has this id.
+    pub const ALLOW_LIST: &'static str = "allow-list";
+
+    /// Whether a rule for emergencies allowed it.
+    pub fn is_emergency(&self) -> bool {
+        self.allowed && self.rule.starts_with(Self::EMERGENCY)
+    }
+
+    /// Whether it was refused as an action had not declared it.
+    pub fn is_undeclared(&self) -> bool {
+        !self.allowed && *self.rule == *Self::ALLOW_LIST
+    }
 }
 
 /// Where an answer came from.

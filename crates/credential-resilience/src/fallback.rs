@@ -3,13 +3,18 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nebula_credential_core::{
-    Capability, CredentialError, CredentialRef, Delete, ErrorKind, Get, List, Op, OpContext, Page, Put,
-    Record, RecordHead, Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore, Selector,
-    Source, StoreHandle, Update, VersionHead,
+    Capability, ChangeCounters, CredentialError, CredentialRef, Delete, ErrorKind, Get, List, Op, OpContext,
+    Page, Put, Record, RecordHead, Request, Response, Restore, Rewrite, Scan, ScanPage, Sealed, SecretStore,
+    Selector, Source, StoreHandle, Update, VersionHead,
 };
 use tower_service::Service as _;
+
+use counters::ChainCounters;
+
+mod counters;
 
 /// Several stores as one: a credential is where the first of them has it.
 ///
@@ -32,15 +37,14 @@ pub struct FallbackStore {
 struct Link {
     name: Arc<str>,
     store: StoreHandle,
+    /// Whether any clone of the chain ever asked it: what was read before cannot depend on it.
+    asked: Arc<AtomicBool>,
 }
 
 impl FallbackStore {
     /// A chain of one store. `name` is how reports call it.
     pub fn new(name: &str, store: StoreHandle) -> Self {
-        let links = vec![Link {
-            name: name.into(),
-            store,
-        }];
+        let links = vec![Link::new(name, store)];
         Self {
             links,
             past_unreachable: false,
@@ -50,15 +54,13 @@ impl FallbackStore {
     /// Adds a store behind the others.
     #[must_use]
     pub fn then(mut self, name: &str, store: StoreHandle) -> Self {
-        self.links.push(Link {
-            name: name.into(),
-            store,
-        });
+        self.links.push(Link::new(name, store));
         self
     }
 
     /// Lets reads of values and heads go past stores that cannot be reached. They may find an old value, or one that was
-    /// deleted. Changes, lists and versions never go past them.
+    /// deleted: the [report](nebula_credential_core::Report::has_passed_over) of the request tells, and a cache does not keep
+    /// it. Changes, lists and versions never go past them.
     #[must_use]
     pub fn past_unreachable(mut self) -> Self {
         self.past_unreachable = true;
@@ -78,9 +80,12 @@ impl FallbackStore {
     {
         let mut unreachable = None;
         for link in &self.links {
-            match ask(link.store.clone()).await {
+            match ask(link.store()).await {
                 Ok(answer) => {
                     if let Some(report) = &ctx.report {
+                        if unreachable.is_some() {
+                            report.passed_over();
+                        }
                         report.served_by(Source::Link(Arc::clone(&link.name)));
                     }
                     return Ok(answer);
@@ -107,23 +112,37 @@ impl FallbackStore {
     async fn home_of(&self, ctx: &OpContext, id: &CredentialRef) -> Result<StoreHandle, CredentialError> {
         for link in &self.links {
             if link.has(ctx, id).await? {
-                return Ok(link.store.clone());
+                return Ok(link.store());
             }
         }
         self.links
             .first()
-            .map(|link| link.store.clone())
+            .map(Link::store)
             .ok_or_else(|| CredentialError::internal("a chain of stores has no store"))
     }
 }
 
 impl Link {
+    fn new(name: &str, store: StoreHandle) -> Self {
+        Self {
+            name: name.into(),
+            store,
+            asked: Arc::default(),
+        }
+    }
+
+    /// The store, to be asked something.
+    fn store(&self) -> StoreHandle {
+        self.asked.store(true, Ordering::SeqCst);
+        self.store.clone()
+    }
+
     async fn has(&self, ctx: &OpContext, id: &CredentialRef) -> Result<bool, CredentialError> {
         let op = Op::Head(Get {
             id: id.clone(),
             version: Selector::Latest,
         });
-        match ask(self.store.clone(), ctx, op).await {
+        match ask(self.store(), ctx, op).await {
             Ok(_) => Ok(true),
             Err(CredentialError::NotFound(_)) => Ok(false),
             Err(error) => Err(error),
@@ -177,6 +196,12 @@ impl SecretStore for FallbackStore {
             })
     }
 
+    /// Counters that move when those of any store do, if every store has some.
+    fn changes(&self) -> Option<Arc<dyn ChangeCounters>> {
+        let store = |link: &Link| Some((link.store.changes()?, Arc::clone(&link.asked)));
+        ChainCounters::of(self.links.iter().map(store))
+    }
+
     async fn get(&self, ctx: &OpContext, op: Get) -> Result<Record<Sealed>, CredentialError> {
         self.first(ctx, &op.id, self.past_unreachable, |store| async {
             ask(store, ctx, Op::Get(op.clone())).await?.into_record()
@@ -221,9 +246,7 @@ impl SecretStore for FallbackStore {
         // Beyond the end of the shortest page that has a successor, entries of that store may be missing.
         let mut known_to = None;
         for (earlier, link) in self.links.iter().enumerate() {
-            let page = ask(link.store.clone(), ctx, Op::List(op.clone()))
-                .await?
-                .into_page()?;
+            let page = ask(link.store(), ctx, Op::List(op.clone())).await?.into_page()?;
             if let Some(next) = page.next {
                 known_to = Some(match known_to {
                     Some(other) if other < next => other,

@@ -18,8 +18,7 @@ fn state(config: CacheBuilder) -> Arc<State> {
     Arc::new(State::new(config).unwrap())
 }
 
-/// Keeps a value; what is returned tells whether it is in memory still.
-fn keep(state: &Arc<State>, name: &str) -> Weak<Body> {
+fn record(name: &str) -> Record<Plaintext> {
     let now = OpContext::default().now();
     let version = VersionHead {
         version: Version::FIRST,
@@ -39,10 +38,16 @@ fn keep(state: &Arc<State>, name: &str) -> Weak<Body> {
         tags: Tags::new(),
     };
     let payload = Plaintext::new(b"hunter2".to_vec());
+    Record { head, payload }
+}
+
+/// Keeps a value; what is returned tells whether it is in memory still.
+fn keep(state: &Arc<State>, name: &str) -> Weak<Body> {
     let key = Key::latest(&id(name));
     let stamp = state.fence.stamp(&id(name)).unwrap();
-    let body = state.seal(&key, &stamp, &Record { head, payload }).unwrap();
-    state.keep_value(&key, stamp, now, &body);
+    let record = record(name);
+    let body = state.seal(&key, &stamp, &record).unwrap();
+    state.keep_value(&key, stamp, record.head.created_at, &body);
     Arc::downgrade(&body)
 }
 
@@ -100,4 +105,25 @@ fn a_write_a_rejection_a_lack_of_room_and_the_end_wipe_at_once() {
         assert!(Instant::now() < end, "a dropped cache holds values");
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_forked_child_keeps_nothing_and_wipes_what_its_parent_kept() {
+    let mut state = State::new(CacheBuilder::default()).unwrap();
+    let (key, kept) = (Key::latest(&id("db")), record("db"));
+    let stamp = state.fence.stamp(&key.id).unwrap();
+    let body = state.seal(&key, &stamp, &kept).unwrap();
+    // In a child all is as in the parent, but the process.
+    state.process ^= 1;
+    let state = Arc::new(state);
+    state.keep_value(&key, stamp, kept.head.created_at, &body);
+    let value = Arc::downgrade(&body);
+    drop(body);
+    assert!(is_served(&state, "db"));
+
+    let (other, record) = (Key::latest(&id("other")), record("other"));
+    let stamp = state.fence.stamp(&other.id).unwrap();
+    assert!(state.seal(&other, &stamp, &record).is_none());
+    assert!(value.upgrade().is_none());
+    assert!(!is_served(&state, "db"));
 }

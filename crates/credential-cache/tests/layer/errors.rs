@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use nebula_credential_cache::CacheLayer;
 use nebula_credential_core::{
-    BoxFuture, CredentialError, ErrorKind, Op, Plaintext, Request, Response, Selector, Source,
+    BoxFuture, Clock as _, CredentialError, ErrorKind, Op, Plaintext, Request, Response, Selector, Source,
 };
 use nebula_credential_testkit::Fault;
 use tower::{Layer as _, Service, ServiceExt as _};
@@ -25,6 +25,18 @@ fn down() -> Fault {
 
 fn world(stale: u64) -> World {
     World::with(CacheLayer::builder().stale_if_error(seconds(stale)))
+}
+
+/// Another process with the same clock, of which this one is not told.
+fn other(world: &World) -> World {
+    World {
+        clock: world.clock.clone(),
+        ..World::over(world.store.clone(), CacheLayer::builder())
+    }
+}
+
+fn unavailable(error: &CredentialError) -> bool {
+    error.kind() == ErrorKind::Unavailable
 }
 
 #[tokio::test]
@@ -101,6 +113,92 @@ async fn absence_is_an_answer_and_no_reason_to_serve_what_was() {
     assert!(world.get("db").await.unwrap_err().is_not_found());
     world.clock.advance(seconds(6));
     assert!(!world.get("db").await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn what_the_store_says_instead_of_a_value_ends_the_value() {
+    let not_remembered = CacheLayer::builder()
+        .stale_if_error(seconds(300))
+        .negative_ttl(Duration::ZERO);
+    let denied = CredentialError::access_denied("the token was withdrawn; ask for another");
+    for said in [CredentialError::not_found("default:global:db"), denied] {
+        let world = World::with(not_remembered.clone());
+        world.put("db", 1, "one").await.unwrap();
+        world.get("db").await.unwrap();
+        world.clock.advance(seconds(61));
+        world.store.once("get", Fault::Refuse(said.clone()));
+        assert_eq!(world.get("db").await.unwrap_err(), said);
+        assert_eq!(world.layer.stats().entries, 0);
+        world.store.always("get", down());
+        assert!(unavailable(&world.get("db").await.unwrap_err()));
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_may_not_be_kept_ends_the_one_before_it() {
+    let here = world(300);
+    let there = other(&here);
+    here.put("db", 1, "old").await.unwrap();
+    here.get("db").await.unwrap();
+    here.clock.advance(seconds(61));
+    // Within the time before its expiry in which it is not served from memory.
+    there.put_expiring("db", 2, "new", 9).await;
+    assert_eq!(here.get("db").await.unwrap(), "new");
+    here.store.always("get", down());
+    assert!(unavailable(&here.get("db").await.unwrap_err()));
+}
+
+#[tokio::test]
+async fn a_caller_without_time_is_told_so_and_spares_no_store() {
+    let here = World::with(
+        CacheLayer::builder()
+            .stale_if_error(seconds(300))
+            .error_ttl(seconds(30)),
+    );
+    let there = other(&here);
+    here.put("db", 1, "one").await.unwrap();
+    here.get("db").await.unwrap();
+    there.put("db", 2, "two").await.unwrap();
+    here.clock.advance(seconds(61));
+    let mut late = here.ctx();
+    late.deadline = Some(here.clock.now());
+    let error = here.get_version("db", Selector::Latest, late).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    let (value, source) = here.get_and_source("db").await;
+    assert_eq!((value.unwrap().as_str(), source), ("two", None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_is_up_during_a_read_is_no_reason_to_serve_what_was() {
+    let world = world(300);
+    world.put("db", 1, "one").await.unwrap();
+    world.get("db").await.unwrap();
+    world.clock.advance(seconds(61));
+    world.store.once("get", Fault::Hang);
+    let mut hasty = world.ctx();
+    hasty.deadline = Some(world.clock.now() + seconds(1));
+    let error = world
+        .get_version("db", Selector::Latest, hasty)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    let (value, source) = world.get_and_source("db").await;
+    assert_eq!((value.unwrap().as_str(), source), ("one", None));
+}
+
+#[tokio::test]
+async fn nothing_in_memory_is_an_answer_after_the_deadline() {
+    let world = world(0);
+    world.put("db", 1, "one").await.unwrap();
+    world.get("db").await.unwrap();
+    assert!(world.get("absent").await.unwrap_err().is_not_found());
+    for name in ["db", "absent"] {
+        let mut late = world.ctx();
+        late.deadline = Some(world.clock.now());
+        let error = world.get_version(name, Selector::Latest, late).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{name}");
+    }
+    assert_eq!(world.layer.stats().hits, 0);
 }
 
 #[tokio::test]
