@@ -17,6 +17,9 @@ pub struct Verification {
     pub begins: Option<DateTime<Utc>>,
     /// The number of the last.
     pub last: u64,
+    /// The last record that is what its writer wrote, by the seed, or by a signed checkpoint at or behind it. What comes
+    /// after it may be forged.
+    pub verified_through: u64,
     /// Files that were read.
     pub files: u64,
     /// Signed checkpoints that the log agrees with.
@@ -33,8 +36,14 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Nothing is wrong, nothing is missing, and the end is the end.
+    /// Nothing is wrong, nothing is missing, and every record was verified.
     pub fn is_intact(&self) -> bool {
+        self.is_consistent() && self.verified_through >= self.last
+    }
+
+    /// Nothing was found to be wrong or missing. What lies behind [`verified_through`](Self::verified_through) may be forged
+    /// all the same.
+    pub fn is_consistent(&self) -> bool {
         self.problem.is_none() && self.gaps.is_empty() && !matches!(self.tail, Tail::Cut { .. })
     }
 

@@ -71,6 +71,7 @@ pub fn verify_watched(
             first: 0,
             begins: None,
             last: 0,
+            verified_through: 0,
             files: 0,
             checkpoints: 0,
             problem: None,
@@ -234,6 +235,10 @@ impl Walk<'_> {
                 return Err(Fault::Contradicted);
             }
             self.found.checkpoints += 1;
+            self.found.verified_through = record.seq;
+        }
+        if let VerifyWith::Seed(_) = self.with {
+            self.found.verified_through = record.seq;
         }
         link.advance(record.hash);
         if entry.event == EventKind::LogRetired.as_str()

@@ -146,6 +146,8 @@ pub(crate) enum Verb {
     /// Undo a deletion
     #[command(visible_alias = "undelete")]
     Restore(Named),
+    /// Withdraw a credential for good: no version of it is handed out again
+    Revoke(Revoke),
     /// Destroy every version of a credential, for good
     Purge(Purge),
     /// Seal credentials in a bundle for another key; `import` stores them elsewhere
@@ -235,7 +237,7 @@ pub(crate) struct Get {
     /// This version instead of the current one
     #[arg(long, value_name = "N", value_parser = parse::version)]
     pub(crate) version: Option<Version>,
-    /// Only this field; MAP.KEY for an entry of a map
+    /// Only this field, a secret one with --reveal; MAP.KEY for an entry of a map
     #[arg(long, short, value_name = "FIELD")]
     pub(crate) field: Option<String>,
     /// Show the secrets
@@ -268,6 +270,7 @@ pub(crate) struct List {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     ncred rotate db < db.json\n  \
+    echo \"$NEW\" | ncred rotate db --field password     # the other fields stay\n  \
     ncred rotate db --generate --length 48\n  \
     ncred rotate db --generate --field password --if-version 7")]
 pub(crate) struct Rotate {
@@ -281,8 +284,8 @@ pub(crate) struct Rotate {
     #[arg(long, value_name = "N", requires = "generate", default_value_t = 32,
           value_parser = clap::value_parser!(u16).range(16..=1024))]
     pub(crate) length: u16,
-    /// The field to make it for; needed when the type has several secrets
-    #[arg(long, short, value_name = "FIELD", requires = "generate")]
+    /// Only this field: its bare text is read instead of JSON, or made with --generate; the other fields stay
+    #[arg(long, short, value_name = "FIELD")]
     pub(crate) field: Option<String>,
     #[command(flatten)]
     pub(crate) write: Write,
@@ -309,6 +312,19 @@ pub(crate) struct Tags {
     /// Remove all tags
     #[arg(long, conflicts_with = "tags")]
     pub(crate) clear: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What was revoked stays so, also through `delete` and `restore`, and nothing can be stored over it: `ncred delete` it first to \
+use its name anew. Whoever issued the secret knows nothing of this: revoke it there, too.")]
+pub(crate) struct Revoke {
+    /// The name of the credential
+    #[arg(value_parser = parse::name)]
+    pub(crate) name: CredentialName,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -30,19 +30,33 @@ pub(crate) fn report(refused: &clap::Error, args: &[OsString]) -> Exit {
     }
     let before_dashes = args.iter().take_while(|arg| *arg != "--");
     let is_json = before_dashes.into_iter().any(|arg| arg == "--json");
-    let failure = explain(refused);
+    let failure = explain(refused, &asked(args));
     Output::new(is_json, ColorChoice::Auto).failure(&failure);
     failure.exit
 }
 
-fn explain(refused: &clap::Error) -> Failure {
+/// The command that shows the help of the verb in `args`, as far as there is one.
+fn asked(args: &[OsString]) -> String {
+    let mut help = "ncred help".to_owned();
+    let parsed = Cli::command().ignore_errors(true).try_get_matches_from(args).ok();
+    let mut verb = parsed.as_ref().and_then(clap::ArgMatches::subcommand);
+    while let Some((name, matches)) = verb {
+        help.push(' ');
+        help.push_str(name);
+        verb = matches.subcommand();
+    }
+    help
+}
+
+/// `help` is the command that shows what the verb takes.
+fn explain(refused: &clap::Error, help: &str) -> Failure {
     let context = |kind| match refused.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
         _ => None,
     };
     let argument = context(ContextKind::InvalidArg).unwrap_or_default();
-    let see_help = || "`ncred help VERB` shows what it takes".to_owned();
+    let see_help = || format!("`{help}` shows what it takes");
     match refused.kind() {
         ErrorKind::InvalidSubcommand => {
             let given = context(ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -52,7 +66,7 @@ fn explain(refused: &clap::Error) -> Failure {
             };
             Failure::usage("there is no such command", help)
         }
-        ErrorKind::UnknownArgument => unknown(&argument, context(ContextKind::SuggestedArg)),
+        ErrorKind::UnknownArgument => unknown(&argument, context(ContextKind::SuggestedArg), help),
         ErrorKind::InvalidValue => match context(ContextKind::ValidValue) {
             Some(valid) if !valid.is_empty() => Failure::usage(
                 format!("{argument} does not take this value"),
@@ -107,7 +121,7 @@ fn nearest_verb(given: &str) -> Option<String> {
 }
 
 /// An option that does not exist, or a word too many. The word, and what follows `=`, may be a secret.
-fn unknown(argument: &str, near: Option<String>) -> Failure {
+fn unknown(argument: &str, near: Option<String>, verb_help: &str) -> Failure {
     let option = argument.split('=').next().unwrap_or_default();
     if !option.starts_with("--") {
         return Failure::usage(
@@ -120,7 +134,7 @@ fn unknown(argument: &str, near: Option<String>) -> Failure {
     }
     let help = match near {
         Some(near) => format!("did you mean {near}?"),
-        None => "`ncred help VERB` shows the options".to_owned(),
+        None => format!("`{verb_help}` shows the options"),
     };
     Failure::usage(format!("there is no option {option}"), help)
 }

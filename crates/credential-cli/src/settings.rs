@@ -18,6 +18,20 @@ const FOLDER: &str = "nebula-credential";
 const CONFIG_FILE: &str = "ncred.toml";
 /// The profile that holds when none is named.
 const DEFAULT_PROFILE: &str = "default";
+/// What a profile says.
+const SETTINGS: [&str; 9] = [
+    "store",
+    "tenant",
+    "scope",
+    "key_file",
+    "passphrase_file",
+    "principal",
+    "purpose",
+    "audit_log",
+    "policy",
+];
+/// Longest key that is repeated, in bytes: none that is known is half as long.
+const KEY_BYTES: usize = 32;
 /// Longest configuration file, in bytes.
 const CONFIG_BYTES: u64 = 64 * 1024;
 
@@ -261,6 +275,15 @@ impl Config {
     /// Reads the text of the file at `path`.
     fn parse(content: &str, path: &Path) -> Outcome<Self> {
         config(content).map_err(|line| {
+            if let Some(key) = unknown_key(content, line) {
+                return Failure::usage(
+                    format!("the configuration file {}, line {line}: a profile has no setting {key:?}", path.display()),
+                    match crate::suggest::nearest(key, SETTINGS.iter().copied()) {
+                        Some(near) => format!("did you mean {near:?}?"),
+                        None => format!("it has: {}", SETTINGS.join(", ")),
+                    },
+                );
+            }
             Failure::usage(
                 format!(
                     "the configuration file {} is not well formed at line {line}",
@@ -365,6 +388,14 @@ fn read_config(path: &Path, must_exist: bool) -> Outcome<Option<Config>> {
     Config::parse(&content, path).map(Some)
 }
 
+/// The key in `line`, if it is one that no profile has. Only what can be no value is repeated.
+fn unknown_key(content: &str, line: usize) -> Option<&str> {
+    let (key, _) = content.lines().nth(line.checked_sub(1)?)?.split_once('=')?;
+    let key = key.trim();
+    let is_word = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    (is_word && key.len() <= KEY_BYTES && key != "default_profile" && !SETTINGS.contains(&key)).then_some(key)
+}
+
 /// Reads a configuration; on a flaw, the line it is in.
 fn config(content: &str) -> Result<Config, usize> {
     toml::from_str(content).map_err(|flaw| {
@@ -437,6 +468,10 @@ mod tests {
     #[test]
     fn a_flaw_is_reported_by_its_line() {
         assert_eq!(config("[profiles.a]\nstore = \"x\"\nstor = 1\n").unwrap_err(), 3);
+        assert_eq!(unknown_key("[profiles.a]\nstor = 1\n", 2), Some("stor"));
+        for line in ["store = 1", "sk-live-1 = 2", "c2VjcmV0==", "= 1", "nothing"] {
+            assert_eq!(unknown_key(line, 1), None, "{line}");
+        }
         assert!(config("").unwrap().profiles.is_empty());
     }
 }

@@ -86,6 +86,66 @@ pub(crate) fn read(info: &TypeInfo) -> Outcome<AnyCredential> {
     decode(info, &bytes)
 }
 
+/// The object of a stored value of which a part is to be replaced.
+pub(crate) fn stored(bytes: &[u8]) -> Outcome<Object<'_>> {
+    serde_json::from_slice(bytes).map_err(|_| {
+        Failure::state(
+            "the stored value is no JSON object",
+            "rotate it with a value of its own",
+        )
+    })
+}
+
+/// The stored value `current` with one field read anew: from a prompt, or all of standard input but one line end.
+pub(crate) fn read_field(info: &TypeInfo, field: &str, current: &[u8]) -> Outcome<Plaintext> {
+    use nebula_credential::ExposeSecret as _;
+
+    let object = stored(current)?;
+    let is_text =
+        |known: &&FieldInfo| matches!(known.kind, FieldKind::Text | FieldKind::Bytes | FieldKind::Time);
+    let texts = || info.fields().iter().filter(is_text).map(|known| known.name);
+    let Some(known) = info
+        .fields()
+        .iter()
+        .filter(is_text)
+        .find(|known| known.name == field)
+    else {
+        return Err(Failure::usage(
+            format!("{} has no such field that is text", info.name()),
+            match suggest::nearest(field, texts()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!(
+                    "it has: {}; without --field the whole value is read, as JSON",
+                    texts().collect::<Vec<_>>().join(", ")
+                ),
+            },
+        ));
+    };
+    let empty = || Failure::usage("the new value is empty", "pipe it to standard input, as it is");
+    if input::is_interactive() {
+        let question = format!("{field}: ");
+        let answer = match known.secret {
+            true => Some(input::prompt(&question)?),
+            false => input::ask(&question)?.map(Into::into),
+        };
+        let answer = answer.filter(|answer| !answer.expose_secret().is_empty());
+        return with_text(&object, field, answer.ok_or_else(empty)?.expose_secret());
+    }
+    let bytes = input::stdin()?;
+    let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let text = std::str::from_utf8(line).map_err(|_| {
+        Failure::usage(
+            "the new value is no UTF-8 text",
+            "encode it first, such as with base64",
+        )
+    })?;
+    match text {
+        "" => Err(empty()),
+        text => with_text(&object, field, text),
+    }
+}
+
 /// Checks JSON against the fields of a type, and decodes it.
 pub(crate) fn decode(info: &TypeInfo, bytes: &[u8]) -> Outcome<AnyCredential> {
     let object: Object<'_> = serde_json::from_slice(bytes).map_err(|flaw| {
@@ -243,11 +303,14 @@ fn write_json(out: &mut SecretWriter, text: &str) -> Outcome {
         .map_err(|_| Failure::usage("the value is too long", "1 MiB is the most a credential may hold"))
 }
 
-/// `object` with the text of `field` replaced.
+/// `object` with the text of `field` replaced, or added.
 pub(crate) fn with_text(object: &Object<'_>, field: &str, text: &str) -> Outcome<Plaintext> {
-    write_object(object.iter(), |json, key, value| match key == field {
-        true => write_json(json, text),
-        false => Ok(json.put(value.get().as_bytes())?),
+    let added = object.get(field).is_none().then_some((field, RawValue::NULL));
+    write_object(object.iter().chain(added), |json, key, value| {
+        match key == field {
+            true => write_json(json, text),
+            false => Ok(json.put(value.get().as_bytes())?),
+        }
     })
 }
 

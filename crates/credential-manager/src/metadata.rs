@@ -66,8 +66,9 @@ pub struct CredentialVersion {
     pub version: Version,
     /// Whether it is the one that is handed out.
     pub current: bool,
-    /// The phase of the current version; earlier ones are in their grace period until they expire.
-    pub phase: Phase,
+    /// The phase of the current version. One that was superseded has none: whether it still works is known to whoever
+    /// issued it.
+    pub phase: Option<Phase>,
     /// The credential type it was stored as.
     pub credential_type: String,
     /// When it was stored.
@@ -81,7 +82,7 @@ impl CredentialVersion {
         Self {
             version: version.version,
             current: current.is_some(),
-            phase: phase_at(current.unwrap_or(Phase::GracePeriod), &version, now),
+            phase: current.map(|stored| phase_at(stored, &version, now)),
             credential_type: version.credential_type.as_ref().to_owned(),
             created_at: version.created_at,
             expires_at: version.expires_at,

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::explain;
 use super::view::Metadata;
-use crate::args::{Named, Purge, Put, Rollback, Rotate, Tags, Write};
+use crate::args::{Named, Purge, Put, Revoke, Rollback, Rotate, Tags, Write};
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 use crate::unlock::Session;
@@ -39,12 +39,15 @@ pub(super) async fn rotate(session: &Session, args: &Rotate, output: &Output) ->
             "rotate it with the program that defines its type",
         ));
     };
-    let (credential, known) = if args.generate {
-        let json = generated(info, args, current.expose())?;
+    let changed = match &args.field {
+        _ if args.generate => Some(generated(info, args, current.expose())?),
+        Some(field) => Some(value::read_field(info, field, current.expose())?),
+        None => None,
+    };
+    let (credential, known) = match changed {
         // What stays of the value was read before: someone else's change in between must not be undone.
-        (value::decode(info, json.expose())?, Some(version.version))
-    } else {
-        (value::read(info)?, None)
+        Some(json) => (value::decode(info, json.expose())?, Some(version.version)),
+        None => (value::read(info)?, None),
     };
     let mut store = settle(session.manager.rotate_any(&args.name, &credential), &args.write)?;
     if let (Some(known), None) = (known, args.write.if_version) {
@@ -67,12 +70,7 @@ fn generated(
             .filter(|field| field.secret && field.kind == FieldKind::Text)
             .map(|field| field.name)
     };
-    let object = serde_json::from_slice(current).map_err(|_| {
-        Failure::state(
-            "the stored value is no JSON object",
-            "rotate it with a value of its own",
-        )
-    })?;
+    let object = value::stored(current)?;
     let candidates: Vec<&str> = able().collect();
     let field = match (&args.field, candidates.as_slice()) {
         (Some(wanted), _) if candidates.contains(&wanted.as_str()) => wanted.as_str(),
@@ -161,12 +159,36 @@ pub(super) async fn delete(session: &Session, args: &Named, output: &Output) -> 
     ))
 }
 
+pub(super) async fn revoke(session: &Session, args: &Revoke, output: &Output) -> Outcome {
+    if let Err(error) = session.manager.metadata(&args.name).await {
+        return Err(explain(session, &args.name, error).await);
+    }
+    if !args.yes {
+        confirm(
+            &args.name,
+            "Revoke",
+            "a revocation is for good, and nobody is here to confirm it",
+        )?;
+    }
+    let revoked = session.manager.revoke(&args.name).await;
+    let is_done = revoked.is_ok();
+    told(session, &args.name, "revoked", revoked, output).await?;
+    if is_done {
+        output.note("whoever issued the secret takes it still: revoke it there, too");
+    }
+    Ok(())
+}
+
 pub(super) async fn purge(session: &Session, args: &Purge, output: &Output) -> Outcome {
     if let Err(error) = session.manager.metadata(&args.name).await {
         return Err(explain(session, &args.name, error).await);
     }
     if !args.yes {
-        confirm(&args.name)?;
+        confirm(
+            &args.name,
+            "Destroy every version of",
+            "a purge destroys every version for good, and nobody is here to confirm it",
+        )?;
     }
     if let Err(error) = session.manager.purge(&args.name).await {
         return Err(explain(session, &args.name, error).await);
@@ -181,16 +203,15 @@ pub(super) async fn purge(session: &Session, args: &Purge, output: &Output) -> O
     output.line(format!("purged {}: every version is destroyed", args.name))
 }
 
-fn confirm(name: &CredentialName) -> Outcome {
+/// Asks before what cannot be undone; `alone` says so where nobody can be asked.
+fn confirm(name: &CredentialName, deed: &str, alone: &str) -> Outcome {
     if !input::is_interactive() {
         return Err(Failure::usage(
-            "a purge destroys every version for good, and nobody is here to confirm it",
+            alone,
             "add --yes, or use `ncred delete`, which can be undone",
         ));
     }
-    let answer = input::ask(&format!(
-        "Destroy every version of {name} for good? Type its name: "
-    ))?;
+    let answer = input::ask(&format!("{deed} {name} for good? Type its name: "))?;
     if answer.as_deref() == Some(name.as_str()) {
         return Ok(());
     }

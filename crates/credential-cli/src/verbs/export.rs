@@ -12,6 +12,7 @@ use serde::Serialize;
 use self::file::Target;
 use super::bundle_key::ForKey;
 use super::explain;
+use super::view::code;
 use crate::args::parse;
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
@@ -51,6 +52,7 @@ pub(crate) struct Export {
 struct Exported<'a> {
     file: String,
     bytes: usize,
+    #[serde(serialize_with = "code")]
     opens_with: &'static str,
     credentials: Vec<ExportedItem<'a>>,
 }

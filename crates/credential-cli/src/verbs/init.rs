@@ -1,6 +1,7 @@
 use nebula_credential::{CredentialManager, Keys, LocalStorage};
 use serde::Serialize;
 
+use super::view::code;
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
 use crate::recording;
@@ -11,6 +12,7 @@ use crate::unlock::{self, KEY_RING};
 struct Made<'a> {
     store: &'a str,
     key_ring: String,
+    #[serde(serialize_with = "code")]
     unlocked_by: &'static str,
 }
 

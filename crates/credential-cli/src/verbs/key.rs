@@ -10,7 +10,7 @@ use nebula_credential::{
 };
 use serde::Serialize;
 
-use super::view::{short, time};
+use super::view::{code, short, time};
 use crate::args::{Key, KeyAdd, KeyRewrap};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
@@ -30,6 +30,7 @@ pub(super) struct Ring {
 #[derive(Serialize)]
 struct Slot {
     slot: u8,
+    #[serde(serialize_with = "code")]
     kind: &'static str,
     created_at: String,
 }

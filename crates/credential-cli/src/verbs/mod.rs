@@ -67,6 +67,7 @@ pub(crate) async fn run(verb: &Verb, settings: &dyn Fn() -> Outcome<Settings>, o
         Verb::Tags(_)
         | Verb::Delete(_)
         | Verb::Restore(_)
+        | Verb::Revoke(_)
         | Verb::Purge(_)
         | Verb::Share(_)
         | Verb::Sharing(_) => Session::locked(&settings).await?,
@@ -88,6 +89,7 @@ async fn on(session: &Session, verb: &Verb, settings: &Settings, output: &Output
         Verb::Tags(args) => change::tags(session, args, output).await,
         Verb::Delete(args) => change::delete(session, args, output).await,
         Verb::Restore(args) => change::restore(session, args, output).await,
+        Verb::Revoke(args) => change::revoke(session, args, output).await,
         Verb::Purge(args) => change::purge(session, args, output).await,
         Verb::Share(args) => share::share(session, args, output).await,
         Verb::Sharing(args) => share::sharing(session, args, output).await,
@@ -115,7 +117,11 @@ async fn explain(session: &Session, name: &CredentialName, error: CredentialErro
 
 async fn suggest(register: &Register, name: &CredentialName, error: CredentialError) -> Failure {
     let is_absent = matches!(error, CredentialError::NotFound(_));
+    let is_version = matches!(error, CredentialError::VersionNotFound { .. });
     let failure = Failure::from(error);
+    if is_version {
+        return failure.with_help(format!("`ncred versions {name}` shows those that are kept"));
+    }
     if !is_absent {
         return failure;
     }

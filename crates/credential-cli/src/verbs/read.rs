@@ -46,7 +46,15 @@ pub(super) async fn get(session: &Session, args: &Get, output: &Output) -> Outco
     let metadata = Metadata::of_head(raw.head(), now);
     let shown = Shown::new(&metadata.credential_type, raw.expose(), args.reveal)?;
     if let Some(field) = &args.field {
-        return one(&metadata, field, shown.field(field)?, output);
+        let value = shown.field(field)?;
+        // Whoever asks for one field passes on what is printed: nothing may stand in for it.
+        if matches!(value, Visible::Redacted) {
+            return Err(Failure::usage(
+                format!("field {field:?} is secret"),
+                "add --reveal to print it",
+            ));
+        }
+        return one(&metadata, field, value, output);
     }
     if output.is_json() {
         return output.value(&Whole {
@@ -107,6 +115,14 @@ pub(super) fn usable(head: &RecordHead, now: DateTime<Utc>) -> Outcome {
         return Err(Failure::from(nebula_credential::CredentialError::expired(
             format!("{name} expired at {end}; rotate it, or see it with --allow-expired"),
         )));
+    }
+    if head.phase == Phase::Revoked {
+        return Err(Failure::state(
+            format!("{name} is revoked"),
+            format!(
+                "that is final: delete it first to store another value as {name}, or see the old one with --allow-expired"
+            ),
+        ));
     }
     if !head.phase.is_usable() && head.phase != Phase::Expired {
         return Err(Failure::state(
@@ -173,11 +189,9 @@ pub(super) async fn versions(register: &Register, args: &Named, output: &Output)
         Err(error) => return Err(suggest(register, &args.name, error).await),
     };
     let phase = register.head(&args.name).await?.phase;
-    // The first is the current one; those before it are in their grace period.
-    let describe = |(at, version): (usize, &VersionHead)| match at {
-        0 => Version::new(version, true, phase, now),
-        _ => Version::new(version, false, Phase::GracePeriod, now),
-    };
+    // The first is the current one.
+    let describe =
+        |(at, version): (usize, &VersionHead)| Version::new(version, (at == 0).then_some(phase), now);
     let found: Vec<Version> = found.iter().enumerate().map(describe).collect();
     if output.is_json() {
         return output.value(&found);
@@ -186,7 +200,7 @@ pub(super) async fn versions(register: &Register, args: &Named, output: &Output)
         vec![
             known.version.to_string(),
             if known.current { "current" } else { "kept" }.to_owned(),
-            known.phase.to_owned(),
+            known.phase.unwrap_or("superseded").to_owned(),
             short(&known.created_at),
             known.expires_at.as_deref().map_or_else(|| "-".to_owned(), short),
         ]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::{Args, ValueHint};
-use nebula_credential::{Clock as _, CredentialName, FieldKind, Permission, RawCredential, SystemClock};
+use nebula_credential::{
+    Clock as _, CredentialName, FieldKind, Permission, Phase, RawCredential, SystemClock,
+};
 use zeroize::Zeroizing;
 
 use super::{explain, import, read};
@@ -224,7 +226,7 @@ async fn resolve_all(declared: Declared, settings: &Settings) -> Outcome<Values>
                         Some(session) => session,
                         None => session.insert(Session::open(settings).await?),
                     };
-                    let raw = open(session, &variable, &reference.name).await?;
+                    let raw = open(session, &variable, &reference).await?;
                     opened.insert(reference.name.clone(), raw);
                 }
                 let Some(raw) = opened.get(&reference.name) else {
@@ -244,7 +246,8 @@ async fn resolve_all(declared: Declared, settings: &Settings) -> Outcome<Values>
     Ok(values)
 }
 
-async fn open(session: &Session, variable: &str, name: &CredentialName) -> Outcome<RawCredential> {
+async fn open(session: &Session, variable: &str, reference: &Reference) -> Outcome<RawCredential> {
+    let name = &reference.name;
     // It is put to use by the command, and shown to nobody here.
     let manager = session.manager.with_permission(Permission::Use);
     let raw = match manager.get_raw(name).await {
@@ -253,20 +256,24 @@ async fn open(session: &Session, variable: &str, name: &CredentialName) -> Outco
             let is_absent = error.is_not_found();
             let failure = explain(session, name, error).await;
             return Err(if is_absent {
-                // It is not repeated: where a reference is due, a secret may have been given.
-                Failure::not_found(
-                    format!("{variable}: there is no credential of that name"),
-                    failure.help.unwrap_or_default(),
-                )
+                // Where a reference is due, a secret may have been given: only what has a field is a name for sure.
+                let what = match reference.field {
+                    Some(_) => format!("there is no credential {name}"),
+                    None => "there is no credential of that name".to_owned(),
+                };
+                Failure::not_found(format!("{variable}: {what}"), failure.help.unwrap_or_default())
             } else {
                 failure
             });
         }
     };
     read::usable(raw.head(), SystemClock.now()).map_err(|failure| {
-        failure.with_help(format!(
-            "store a new value with `ncred rotate {name}`; nothing was run"
-        ))
+        failure.with_help(match raw.head().phase {
+            Phase::Revoked => {
+                format!("that is final: delete it first to store another value as {name}; nothing was run")
+            }
+            _ => format!("store a new value with `ncred rotate {name}`; nothing was run"),
+        })
     })?;
     Ok(raw)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use nebula_credential::{CredentialMetadata, Phase, RecordHead, VersionHead};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A credential, without its value.
 #[derive(Debug, Serialize)]
@@ -72,7 +72,8 @@ impl From<CredentialMetadata> for Metadata {
 pub(super) struct Version {
     pub(super) version: u32,
     pub(super) current: bool,
-    pub(super) phase: &'static str,
+    /// None of one that was superseded.
+    pub(super) phase: Option<&'static str>,
     #[serde(rename = "type")]
     pub(super) credential_type: String,
     pub(super) created_at: String,
@@ -80,11 +81,12 @@ pub(super) struct Version {
 }
 
 impl Version {
-    pub(super) fn new(known: &VersionHead, current: bool, phase: Phase, now: DateTime<Utc>) -> Self {
+    /// `current` is the phase of the current version, of which there is one.
+    pub(super) fn new(known: &VersionHead, current: Option<Phase>, now: DateTime<Utc>) -> Self {
         Self {
             version: known.version.get(),
-            current,
-            phase: phase_at(phase, known, now).as_str(),
+            current: current.is_some(),
+            phase: current.map(|phase| phase_at(phase, known, now).as_str()),
             credential_type: known.credential_type.to_string(),
             created_at: time(known.created_at),
             expires_at: known.expires_at.map(time),
@@ -109,6 +111,11 @@ pub(super) fn standing(head: &RecordHead, now: DateTime<Utc>) -> &'static str {
     } else {
         phase_at(head.phase, &head.version, now).state().as_str()
     }
+}
+
+/// Words as a program reads them: `key file` is `key_file`.
+pub(super) fn code<S: Serializer>(words: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&words.replace(' ', "_"))
 }
 
 /// RFC 3339 in UTC, with as many decimals as are kept.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 
 const HEAD: &str = "\
 <!-- Written by `cargo xtask docs --write` from the command line itself. -->
@@ -48,7 +48,7 @@ fn section(page: &mut String, command: &mut Command, path: &str, level: usize) {
     let own: Vec<&Arg> = command
         .get_arguments()
         .filter(|arg| !arg.is_hide_set() && arg.is_global_set() == is_root)
-        .filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version"))
+        .filter(|arg| !is_about_itself(arg))
         .collect();
     if !own.is_empty() {
         let heading = if is_root {
@@ -72,6 +72,14 @@ fn section(page: &mut String, command: &mut Command, path: &str, level: usize) {
             section(page, verb, &path, level);
         }
     }
+}
+
+/// What every command line tool has: `--help` and its kin.
+fn is_about_itself(arg: &Arg) -> bool {
+    matches!(
+        arg.get_action(),
+        ArgAction::Help | ArgAction::HelpShort | ArgAction::HelpLong | ArgAction::Version
+    )
 }
 
 fn name(arg: &Arg) -> String {

@@ -319,7 +319,7 @@ fn what_is_exported_is_chosen_by_names_or_tags() {
         json!({
             "file": store.path("y.ncb"),
             "bytes": bytes,
-            "opens_with": "key file",
+            "opens_with": "key_file",
             "credentials": [{"name": "prod/db", "type": "basic", "version": 2}],
         })
     );

@@ -32,7 +32,7 @@ fn a_passphrase_and_a_key_file_are_both_needed() {
     let both = ["--key-file", text(&key), "--passphrase-file", text(&passphrase)];
     assert_eq!(
         place.json(&[&["init"], &both[..]].concat())["unlocked_by"],
-        "passphrase and key file"
+        "passphrase_and_key_file"
     );
     place.ok(&[&["key", "list"], &both[..]].concat());
     assert_eq!(place.run(&["key", "list", "--key-file", text(&key)], "").code, 5);
@@ -46,7 +46,7 @@ fn slots_are_added_and_removed() {
     let slots = place.json(&["key", "list"]);
     assert_eq!(
         (&slots[1]["slot"], &slots[1]["kind"]),
-        (&2.into(), &"key file".into())
+        (&2.into(), &"key_file".into())
     );
     let with_second = [
         "get",

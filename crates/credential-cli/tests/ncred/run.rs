@@ -279,6 +279,7 @@ fn mistakes_start_nothing() {
     let direct = format!("P={SECRET}");
     let cases: &[(&[&str], i32, &str)] = &[
         (&["--set", "P=dbb#password"], 3, "did you mean \"db\"?"),
+        (&["--set", "P=none#password"], 3, "P: there is no credential none"),
         (
             &["--set", "A=api", "--set", "P=gone#password"],
             3,

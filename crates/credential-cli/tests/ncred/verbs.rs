@@ -9,7 +9,7 @@ fn init_makes_a_private_store_and_key_file_once() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = Place::bare();
     let made = place.json(&["init"]);
-    assert_eq!(made["unlocked_by"], "key file");
+    assert_eq!(made["unlocked_by"], "key_file");
     assert_eq!(made["store"], text(&place.store_path()));
     assert_eq!(made["key_ring"].as_str().unwrap().len(), 32);
     let mode = |path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -110,7 +110,14 @@ fn get_shows_secrets_only_when_told_to() {
         SECRET
     );
     assert_eq!(place.ok(&["get", "db", "-f", "username"]), "octocat");
-    assert_eq!(place.ok(&["get", "db", "-f", "password"]), "[REDACTED]");
+    // And nothing stands in for a secret: what is passed on is the secret, or nothing.
+    for args in [
+        &["get", "db", "-f", "password"][..],
+        &["get", "db", "-f", "password", "--json"],
+    ] {
+        let refused = place.run(args, "");
+        assert_eq!((refused.code, refused.out.as_str()), (2, ""), "{refused:?}");
+    }
 
     let hidden = place.json(&["get", "db"]);
     assert_eq!(
@@ -147,7 +154,7 @@ fn an_entry_of_a_map_is_a_field_of_its_own() {
         place.ok(&["get", "env", "--field", "values.DB.URL", "--reveal"]),
         "postgres://x"
     );
-    assert_eq!(place.ok(&["get", "env", "--field", "values.API"]), "[REDACTED]");
+    assert_eq!(place.run(&["get", "env", "--field", "values.API"], "").code, 2);
     assert_eq!(place.run(&["get", "env", "--field", "values.NONE"], "").code, 3);
 }
 
@@ -233,7 +240,7 @@ fn rotate_keeps_the_old_version_and_rollback_brings_it_back() {
     assert_eq!(numbers, [4, 3, 2, 1]);
     assert_eq!(
         (&versions[0]["phase"], &versions[1]["phase"]),
-        (&json!("active"), &json!("grace_period"))
+        (&json!("active"), &json!(null))
     );
     assert!(versions[0]["created_at"].as_str().unwrap().ends_with('Z'));
     assert!(
@@ -243,6 +250,15 @@ fn rotate_keeps_the_old_version_and_rollback_brings_it_back() {
             .nth(1)
             .unwrap()
             .starts_with("4        current  active")
+    );
+    let shown = place.ok(&["versions", "db"]);
+    assert!(
+        shown
+            .lines()
+            .nth(2)
+            .unwrap()
+            .starts_with("3        kept     superseded"),
+        "{shown}"
     );
 }
 
@@ -269,11 +285,88 @@ fn a_generated_secret_is_new_each_time_and_leaves_the_other_fields() {
 }
 
 #[test]
+fn one_field_is_rotated_by_its_bare_text() {
+    let place = Place::with_db();
+    let password = || place.ok(&["get", "db", "-f", "password", "--reveal"]);
+    for (given, kept) in [("new\n", "new"), ("a \"b\"\r\n", "a \"b\""), ("bare", "bare")] {
+        let told = place.run(&["rotate", "db", "--field", "password"], given);
+        assert_eq!(told.code, 0, "{told:?}");
+        assert_eq!(password(), kept);
+    }
+    assert_eq!(place.ok(&["get", "db", "-f", "username"]), "octocat");
+    for (field, given, says) in [
+        ("password", "\n", "the new value is empty"),
+        ("pasword", "new", "did you mean \"password\"?"),
+        ("token", "new", "it has: username, password"),
+    ] {
+        let told = place.run(&["rotate", "db", "--field", field], given);
+        assert_eq!(told.code, 2, "{told:?}");
+        assert!(told.err.contains(says), "{told:?}");
+    }
+    let told = place.run(
+        &["rotate", "db", "--field", "password", "--if-version", "1"],
+        "late",
+    );
+    assert_eq!(told.code, 7, "{told:?}");
+    assert_eq!(password(), "bare");
+
+    // An optional field that is not there yet is added.
+    let json = r#"{"api_key":"k"}"#;
+    assert_eq!(place.run(&["put", "api", "--type", "api_key"], json).code, 0);
+    let url = "https://api.example.com";
+    let told = place.run(&["rotate", "api", "--field", "endpoint"], url);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert_eq!(place.ok(&["get", "api", "-f", "endpoint"]), url);
+}
+
+#[test]
 fn tags_are_replaced_as_a_whole() {
     let place = Place::with_db();
     place.ok(&["tags", "db", "a=1", "b=2"]);
     assert_eq!(place.json(&["tags", "db", "b=3"])["tags"], json!({"b": "3"}));
     assert_eq!(place.json(&["tags", "db", "--clear"])["tags"], json!({}));
+}
+
+#[test]
+fn what_is_revoked_is_handed_out_no_more_and_stays_revoked() {
+    let place = Place::with_db();
+    place.ok(&["rotate", "db", "--generate"]);
+    let told = place.run(&["revoke", "db", "--yes"], "");
+    assert_eq!(
+        (told.code, told.out.as_str()),
+        (0, "revoked db (basic, version 2)\n"),
+        "{told:?}"
+    );
+    assert!(told.err.contains("revoke it there, too"), "{told:?}");
+    let shut = || {
+        for args in [
+            &["get", "db", "--field", "password", "--reveal"][..],
+            &["get", "db", "--version", "1", "--reveal"],
+            &["run", "--set", "P=db#password", "--", "true"],
+            &["rotate", "db", "--generate"],
+            &["rollback", "db"],
+        ] {
+            let told = place.run(args, "");
+            assert_eq!((told.code, told.out.as_str()), (1, ""), "{args:?}: {told:?}");
+            assert!(told.err.contains("is revoked"), "{args:?}: {told:?}");
+            assert!(told.err.contains("delete it first"), "{args:?}: {told:?}");
+        }
+        let json = r#"{"username":"u","password":"p"}"#;
+        let told = place.run(&["put", "db", "--type", "basic"], json);
+        assert_eq!(told.code, 1, "{told:?}");
+        assert!(told.err.contains("delete it first"), "{told:?}");
+    };
+    shut();
+    assert_eq!(place.json(&["list"])[0]["state"], "revoked");
+    place.ok(&["delete", "db"]);
+    place.ok(&["restore", "db"]);
+    shut();
+    assert_eq!(place.json(&["revoke", "db", "--yes"])["phase"], "revoked");
+
+    place.ok(&["delete", "db"]);
+    let json = r#"{"username":"u","password":"p"}"#;
+    assert_eq!(place.run(&["put", "db", "--type", "basic"], json).code, 0);
+    assert_eq!(place.ok(&["get", "db", "--field", "password", "--reveal"]), "p");
 }
 
 #[test]
@@ -346,6 +439,7 @@ fn what_opens_no_value_needs_no_key() {
     assert_eq!(place.json(&["tags", "db", "a=1"])["tags"], json!({"a": "1"}));
     place.ok(&["delete", "db"]);
     place.ok(&["restore", "db"]);
+    place.ok(&["revoke", "db", "--yes"]);
     assert_eq!(place.json(&["list"])[0]["tags"], json!({"a": "1"}));
     let near = place.run(&["delete", "bd"], "");
     assert_eq!(near.code, 3);
@@ -365,6 +459,7 @@ fn nothing_is_changed_where_the_key_ring_is_missing() {
         &["tags", "db", "a=1"][..],
         &["delete", "db"],
         &["restore", "db"],
+        &["revoke", "db", "--yes"],
         &["purge", "db", "--yes"],
     ] {
         let answer = place.run(verb, "");

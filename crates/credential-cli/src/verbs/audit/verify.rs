@@ -21,13 +21,14 @@ use crate::output::Output;
 use crate::settings::Settings;
 
 const AFTER_HELP: &str = "\
-With the seed every record is checked. With the public key of the checkpoints, their order is, and what lies before the last \
-checkpoint; what comes after it may be forged. The seed is written once, beside a new log, and names the public key, too.
+With the seed every record is checked. With the public key of the checkpoints, what lies before the last of them is; what \
+comes after it may be forged, and without a checkpoint nothing is verified. The seed is written once, beside a new log, and names the public key, too.
 
 Whoever takes over the machine that writes the log can remove its oldest files and record that the retention did. How far back \
 it reaches is what they cannot forge: name how long records are kept, or from when on they must be there, with --back-to.
 
-The exit code is 0 if nothing is wrong and nothing missing, 6 if something is, and 8 if the log cannot be read.";
+The exit code is 0 if nothing is wrong and nothing missing, 6 if something is, 8 if the log cannot be read, and 1 if nothing \
+could be verified.";
 
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -35,10 +36,10 @@ pub(crate) struct Verify {
     #[command(flatten)]
     log: Log,
     /// The seed of the log
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "verifier")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "verifier")]
     seed: Option<PathBuf>,
     /// The public key of its checkpoints, or a file that holds it
-    #[arg(long, value_name = "KEY|FILE", conflicts_with = "seed")]
+    #[arg(long, value_name = "KEY|FILE")]
     verifier: Option<String>,
     /// The checkpoints [default: beside the log]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -51,6 +52,7 @@ pub(crate) struct Verify {
 #[derive(Serialize)]
 struct Found {
     intact: bool,
+    verified_through: u64,
     records: u64,
     first: u64,
     begins: Option<String>,
@@ -99,7 +101,8 @@ impl Found {
             Tail::Unknown => ("unknown", None),
         };
         Self {
-            intact: is_intact(found, back_to),
+            intact: is_sound(found, back_to) && found.is_intact(),
+            verified_through: found.verified_through,
             records: found.records,
             first: found.first,
             begins: found.begins.map(time),
@@ -116,8 +119,9 @@ impl Found {
     }
 }
 
-fn is_intact(found: &Verification, back_to: Option<DateTime<Utc>>) -> bool {
-    found.is_intact() && back_to.is_none_or(|then| found.reaches_back_to(then))
+/// Whether nothing is wrong and nothing missing, as far as was verified.
+fn is_sound(found: &Verification, back_to: Option<DateTime<Utc>>) -> bool {
+    found.is_consistent() && back_to.is_none_or(|then| found.reaches_back_to(then))
 }
 
 const fn fault(fault: Fault) -> &'static str {
@@ -145,7 +149,12 @@ pub(super) fn run(args: &Verify, settings: &Settings, output: &Output) -> Outcom
     let with = match (&seed, &key) {
         (Some(seed), _) => VerifyWith::Seed(seed),
         (None, Some(key)) => VerifyWith::Checkpoints(key),
-        (None, None) => return Err(Failure::usage("no seed is named", "name it with --seed")),
+        (None, None) => {
+            return Err(Failure::usage(
+                "neither a seed nor a public key is named",
+                "name one with --seed or --verifier",
+            ));
+        }
     };
     if args.checkpoints.as_ref().is_some_and(|file| !file.is_file()) {
         return Err(Failure::not_found(
@@ -168,7 +177,7 @@ pub(super) fn run(args: &Verify, settings: &Settings, output: &Output) -> Outcom
     if output.is_json() {
         output.value(&Found::new(&found, args.back_to))?;
     } else {
-        print(&found, args.back_to, seed.is_some(), output)?;
+        print(&found, args.back_to, output)?;
     }
     conclude(&found, args.back_to, seed.is_some())
 }
@@ -206,7 +215,7 @@ fn bar(output: &Output) -> ProgressBar {
     }
 }
 
-fn print(found: &Verification, back_to: Option<DateTime<Utc>>, by_seed: bool, output: &Output) -> Outcome {
+fn print(found: &Verification, back_to: Option<DateTime<Utc>>, output: &Output) -> Outcome {
     output.line(format!(
         "records {} to {}, in {}; {} checked",
         found.first,
@@ -248,12 +257,15 @@ fn print(found: &Verification, back_to: Option<DateTime<Utc>>, by_seed: bool, ou
             "a crash left an unfinished record behind the last; the next to write drops it, and records that",
         )?;
     }
-    if !by_seed {
-        output.line("what comes behind the last checkpoint may be forged: only the seed tells")?;
-    }
-    match is_intact(found, back_to) {
-        true => output.line("intact"),
-        false => Ok(()),
+    match (found.verified_through, is_sound(found, back_to)) {
+        (through, true) if through >= found.last => output.line("intact"),
+        (0, _) => Ok(()),
+        (through, _) if through < found.last => output.line(format!(
+            "verified through record {through}; records {} to {} are not verified: only the seed tells whether they are forged",
+            through + 1,
+            found.last
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -265,8 +277,14 @@ fn counted(count: u64, what: &str) -> String {
 }
 
 fn conclude(found: &Verification, back_to: Option<DateTime<Utc>>, by_seed: bool) -> Outcome {
-    if is_intact(found, back_to) {
-        return Ok(());
+    if is_sound(found, back_to) {
+        return match found.verified_through {
+            0 if found.records > 0 => Err(Failure::state(
+                "nothing could be verified: no checkpoint",
+                "use --seed; checkpoints are signed every 1,000 records, and every minute by a process that runs longer",
+            )),
+            _ => Ok(()),
+        };
     }
     let (message, help) = match &found.problem {
         Some(problem) => (
@@ -276,7 +294,7 @@ fn conclude(found: &Verification, back_to: Option<DateTime<Utc>>, by_seed: bool)
                 false => "keep the log as evidence, and compare it with a backup or a copy that a sink made",
             },
         ),
-        None if found.is_intact() => (
+        None if found.is_consistent() => (
             "the log does not reach back to then: files were removed that were to be kept".to_owned(),
             "check --back-to against the retention; if it is right, keep the log as evidence",
         ),

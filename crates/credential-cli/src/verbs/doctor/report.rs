@@ -1,8 +1,8 @@
 //! What is printed: the JSON shape, and the same for people.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::super::view::short;
+use super::super::view::{code, short};
 use super::findings::{Finding, Severity, Unchecked};
 use crate::exit::Outcome;
 use crate::output::Output;
@@ -29,6 +29,7 @@ pub(super) struct Facts {
     /// How often the store was changed since it exists.
     pub(super) generation: Option<u64>,
     /// What opens the key ring.
+    #[serde(serialize_with = "codes")]
     pub(super) slots: Option<Vec<&'static str>>,
     /// When the newest key is due for rotation.
     pub(super) rotate_before: Option<String>,
@@ -36,6 +37,21 @@ pub(super) struct Facts {
     pub(super) keys_locked: bool,
     /// Where the number of changes is kept beside the store: nowhere.
     pub(super) anchor: Option<&'static str>,
+}
+
+fn codes<S: Serializer>(slots: &Option<Vec<&'static str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    struct Code(&'static str);
+
+    impl Serialize for Code {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            code(self.0, serializer)
+        }
+    }
+
+    let slots = slots.as_ref();
+    slots
+        .map(|slots| slots.iter().map(|slot| Code(slot)).collect::<Vec<_>>())
+        .serialize(serializer)
 }
 
 impl Facts {

@@ -18,7 +18,7 @@ fn verify_names_what_is_wrong_and_where() {
     assert_eq!(
         found,
         json!({
-            "intact": true, "records": 6, "first": 1, "begins": audited.show(&[])[0]["time"],
+            "intact": true, "verified_through": 6, "records": 6, "first": 1, "begins": audited.show(&[])[0]["time"],
             "reaches_back": null, "last": 6, "files": 1, "checkpoints": 0, "problem": null, "gaps": [],
             "tail": "complete", "known_through": 6, "unfinished": 0,
         })
@@ -69,10 +69,56 @@ fn verify_names_what_is_wrong_and_where() {
         .find_map(|line| line.strip_prefix("verifier "))
         .unwrap();
     let file = audited.place.file("verifier", key);
-    for verifier in [key, text(&file), text(&audited.seed())] {
-        let said = audited.ok(&["audit", "verify", "--verifier", verifier]);
-        assert!(said.contains("only the seed tells"), "{said}");
+    // Without a checkpoint nothing is verified, be it forged or not.
+    audited.write(&whole[..5]);
+    let last = whole[5].replace("user:alice", "user:carol");
+    for end in [&whole[5], &last] {
+        audited.write(&[&whole[..5], std::slice::from_ref(end)].concat());
+        for verifier in [key, text(&file), text(&audited.seed())] {
+            let told = audited.run(&["audit", "verify", "--verifier", verifier]);
+            assert_eq!(told.code, 1, "{told:?}");
+            assert!(told.err.contains("no checkpoint"), "{told:?}");
+            assert!(told.err.contains("use --seed"), "{told:?}");
+            assert!(!told.out.contains("intact"), "{told:?}");
+            let told = audited.run(&["audit", "verify", "--verifier", verifier, "--json"]);
+            let found: Value = serde_json::from_str(&told.out).unwrap();
+            assert_eq!(
+                (&found["intact"], &found["verified_through"]),
+                (&json!(false), &json!(0))
+            );
+        }
     }
+    let told = audited.run(&["audit", "verify"]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.err.contains("--seed or --verifier"), "{told:?}");
+}
+
+#[test]
+fn with_the_public_key_it_is_said_how_far_the_log_was_verified() {
+    let audited = Audited::new();
+    let log = AuditLogger::builder(&audited.log).build();
+    for _ in 0..1_001 {
+        log.record(&Event::new(EventKind::Custom)).unwrap();
+    }
+    drop(log);
+    let seed = audited.seed();
+    let verify = |options: &[&str]| audited.run(&[&["audit", "verify"], options].concat());
+    let told = verify(&["--verifier", text(&seed)]);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(
+        told.out
+            .contains("verified through record 1000; records 1001 to 1002 are not verified"),
+        "{told:?}"
+    );
+    assert!(!told.out.contains("intact"), "{told:?}");
+    let told = verify(&["--verifier", text(&seed), "--json"]);
+    let found: Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!(
+        (&found["intact"], &found["verified_through"], &found["last"]),
+        (&json!(false), &json!(1_000), &json!(1_002))
+    );
+    let told = verify(&["--seed", text(&seed)]);
+    assert!(told.out.ends_with("intact\n"), "{told:?}");
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_healthy_store_has_no_findings() {
             "{check}"
         );
     }
-    assert_eq!(report["facts"]["slots"], serde_json::json!(["key file"]));
+    assert_eq!(report["facts"]["slots"], serde_json::json!(["key_file"]));
     assert_eq!(report["facts"]["generation"], 4);
     assert_eq!(report["facts"]["anchor"], Value::Null);
     let exposed = report["exposure"].as_array().unwrap();
@@ -226,7 +226,7 @@ fn a_store_that_is_refused_still_has_its_key_ring_opened() {
     mode(&place.store_path(), 0o755);
     let (told, report) = examine(&place, &[]);
     assert_eq!(told.code, 4, "{told:?}");
-    assert_eq!(report["facts"]["slots"], serde_json::json!(["key file"]));
+    assert_eq!(report["facts"]["slots"], serde_json::json!(["key_file"]));
     assert!(unchecked(&report).contains(&"record.integrity"), "{report}");
 }
 

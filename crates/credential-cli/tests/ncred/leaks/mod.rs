@@ -148,7 +148,7 @@ impl Home {
             Step::new("put x --type basic", json!({ stored.as_str(): 1 }).to_string(), 2),
             Step::new("put x --type jwt", json!({ "token": stored }).to_string(), 2),
             Step::new("get db", "", 0),
-            Step::new("get db --field password", "", 0),
+            Step::new("get db --field password", "", 2),
             Step::new("get db --field passwort", "", 3),
             Step::new("get db --version 1", "", 0),
             Step::new("list", "", 0),
@@ -192,6 +192,8 @@ impl Home {
             Step::new(&back, passphrase.as_str(), 0),
             Step::new("delete api", "", 0),
             Step::new("restore api", "", 0),
+            Step::new("revoke api --yes", "", 0),
+            Step::new("get api --reveal", "", 1),
             Step::new("doctor", "", 0),
             Step::new("purge api --yes", "", 0),
         ]

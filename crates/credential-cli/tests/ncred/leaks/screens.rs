@@ -70,6 +70,7 @@ fn no_screen_shows_a_secret_that_was_not_asked_for() {
         ("get web --ask-passphrase", &[("Passphrase: ", &passphrase)], 0),
         ("get web --ask-passphrase", &[("Passphrase: ", &secret)], 5),
         // Where an answer without secrets is due.
+        ("revoke web", &[("Type its name: ", "bew")], 1),
         ("purge web", &[("Type its name: ", "bew")], 1),
     ];
     for (args, talk, code) in talks {

@@ -194,6 +194,14 @@ pub(super) const ASKED: &[Mistake] = &[
         says: &["no option --revael", "did you mean --reveal?"],
     },
     Mistake {
+        what: "an option without its value",
+        args: &["key", "remove"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["missing: <SLOT>", "`ncred help key remove` shows"],
+    },
+    Mistake {
         what: "a secret in an argument",
         args: &["put", "x", "hunter2", "--type", "secret_text"],
         stdin: "",

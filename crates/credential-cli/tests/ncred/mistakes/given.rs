@@ -104,7 +104,10 @@ pub(super) const GIVEN: &[Mistake] = &[
         stdin: "",
         code: 3,
         kind: "not_found",
-        says: &["has no version 7", "`versions` shows those that are kept"],
+        says: &[
+            "has no version 7",
+            "`ncred versions github_token` shows those that are kept",
+        ],
     },
     Mistake {
         what: "a purge that nobody confirms",
@@ -113,6 +116,14 @@ pub(super) const GIVEN: &[Mistake] = &[
         code: 2,
         kind: "invalid_input",
         says: &["destroys every version", "--yes", "ncred delete"],
+    },
+    Mistake {
+        what: "a revocation that nobody confirms",
+        args: &["revoke", "github_token"],
+        stdin: "github_token\n",
+        code: 2,
+        kind: "invalid_input",
+        says: &["a revocation is for good", "--yes", "ncred delete"],
     },
     Mistake {
         what: "a version that someone else replaced",
@@ -145,6 +156,14 @@ pub(super) const GIVEN: &[Mistake] = &[
         code: 3,
         kind: "not_found",
         says: &["no such field", "did you mean \"password\"?"],
+    },
+    Mistake {
+        what: "a secret field that is not to be revealed",
+        args: &["get", "github_token", "--field", "password"],
+        stdin: "",
+        code: 2,
+        kind: "invalid_input",
+        says: &["field \"password\" is secret", "add --reveal"],
     },
     Mistake {
         what: "a profile without a configuration file",

@@ -102,7 +102,11 @@ fn a_flaw_of_the_configuration_is_named_by_its_line() {
     );
     let told = place.run(&["list", "--config", text(&config)], "");
     assert_eq!(told.code, 2, "{told:?}");
-    says("flaw", &told, &["line 3", "passphrase_file"]);
+    says(
+        "flaw",
+        &told,
+        &["line 3", "no setting \"passphrase\"", "passphrase_file"],
+    );
     let config = place.file("config.toml", "[profiles.work]\n[profiles.home]\n");
     let told = place.run(&["list", "--config", text(&config), "--profile", "wrok"], "");
     assert_eq!(told.code, 2, "{told:?}");
