@@ -262,6 +262,7 @@ const RARE: &[&str] = &[
     "denied_total",
     "handle_lag_seconds",
     "handle_renewals_total",
+    "refused_total",
     "retries_total",
     "tamper_detections_total",
 ];

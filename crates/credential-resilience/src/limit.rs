@@ -1,17 +1,19 @@
 //! How much may be asked at once, and how often.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use nebula_credential_core::{BoxFuture, CredentialError, Request, Response, Sealed};
+use nebula_credential_core::{
+    BoxFuture, CredentialError, MetricsEmitter, NoMetrics, Request, Response, Sealed,
+};
+use tower::BoxError;
 use tower::limit::ConcurrencyLimit;
 use tower::load_shed::LoadShed;
 use tower::load_shed::error::Overloaded;
-use tower::util::MapErr;
-use tower::{BoxError, ServiceExt as _};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -19,15 +21,34 @@ use tower_service::Service;
 /// [`ConcurrencyLimit`] below its [`LoadShed`]: a secret that waits in a queue is a secret in memory.
 ///
 /// Services cloned from one another share the limit; every service the layer makes has its own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone)]
 pub struct ConcurrencyLayer {
     max: usize,
+    metrics: Arc<dyn MetricsEmitter>,
 }
 
 impl ConcurrencyLayer {
     /// At most `max` requests at once; at least 1.
     pub fn new(max: usize) -> Self {
-        Self { max: max.max(1) }
+        Self {
+            max: max.max(1),
+            metrics: Arc::new(NoMetrics),
+        }
+    }
+
+    /// Counts refusals there.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<dyn MetricsEmitter>) -> Self {
+        self.metrics = metrics;
+        self
+    }
+}
+
+impl fmt::Debug for ConcurrencyLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLayer")
+            .field("max", &self.max)
+            .finish_non_exhaustive()
     }
 }
 
@@ -35,22 +56,65 @@ impl<S> Layer<S> for ConcurrencyLayer
 where
     S: Service<Request<Sealed>, Error = CredentialError>,
 {
-    type Service = MapErr<LoadShed<ConcurrencyLimit<S>>, fn(BoxError) -> CredentialError>;
+    type Service = ConcurrencyLimited<S>;
 
-    fn layer(&self, inner: S) -> Self::Service {
-        LoadShed::new(ConcurrencyLimit::new(inner, self.max)).map_err(shed)
+    fn layer(&self, inner: S) -> ConcurrencyLimited<S> {
+        ConcurrencyLimited {
+            inner: LoadShed::new(ConcurrencyLimit::new(inner, self.max)),
+            metrics: Arc::clone(&self.metrics),
+        }
     }
 }
 
-fn shed(error: BoxError) -> CredentialError {
+/// The service a [`ConcurrencyLayer`] makes.
+#[derive(Clone)]
+pub struct ConcurrencyLimited<S> {
+    inner: LoadShed<ConcurrencyLimit<S>>,
+    metrics: Arc<dyn MetricsEmitter>,
+}
+
+impl<S> fmt::Debug for ConcurrencyLimited<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLimited").finish_non_exhaustive()
+    }
+}
+
+impl<S> Service<Request<Sealed>> for ConcurrencyLimited<S>
+where
+    S: Service<Request<Sealed>, Response = Response<Sealed>, Error = CredentialError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Sealed>;
+    type Error = CredentialError;
+    type Future = BoxFuture<'static, Result<Response<Sealed>, CredentialError>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CredentialError>> {
+        let metrics = &self.metrics;
+        self.inner.poll_ready(cx).map_err(|error| shed(error, &**metrics))
+    }
+
+    fn call(&mut self, request: Request<Sealed>) -> Self::Future {
+        let answer = self.inner.call(request);
+        let metrics = Arc::clone(&self.metrics);
+        Box::pin(async move { answer.await.map_err(|error| shed(error, &*metrics)) })
+    }
+}
+
+fn shed(error: BoxError, metrics: &dyn MetricsEmitter) -> CredentialError {
     match error.downcast::<CredentialError>() {
         Ok(ours) => *ours,
-        Err(other) if other.is::<Overloaded>() => CredentialError::unavailable(
-            "too many requests are under way already; ask again shortly, or raise the limit",
-        ),
+        Err(other) if other.is::<Overloaded>() => {
+            metrics.increment(REFUSED, &[("by", "concurrency")], 1);
+            CredentialError::unavailable(
+                "too many requests are under way already; ask again shortly, or raise the limit",
+            )
+        }
         Err(_) => CredentialError::internal("a limit failed with an error it does not have"),
     }
 }
+
+/// Counts what a limit refused.
+const REFUSED: &str = "nebula_credential_refused_total";
 
 /// How often requests may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +130,10 @@ pub struct RateLimit {
 ///
 /// Everything one layer makes shares one limit.
 #[derive(Clone)]
-pub struct RateLimitLayer(Arc<Cell>);
+pub struct RateLimitLayer {
+    cell: Arc<Cell>,
+    metrics: Arc<dyn MetricsEmitter>,
+}
 
 struct Cell {
     /// The time one request uses up.
@@ -82,11 +149,21 @@ impl RateLimitLayer {
     pub fn new(limit: RateLimit) -> Self {
         let interval = TimeDelta::nanoseconds(1_000_000_000 / i64::from(limit.per_second.max(1)));
         let ahead = i32::try_from(limit.burst.max(1) - 1).unwrap_or(i32::MAX);
-        Self(Arc::new(Cell {
-            interval,
-            tolerance: interval.checked_mul(ahead).unwrap_or(TimeDelta::MAX),
-            expected: Mutex::new(None),
-        }))
+        Self {
+            cell: Arc::new(Cell {
+                interval,
+                tolerance: interval.checked_mul(ahead).unwrap_or(TimeDelta::MAX),
+                expected: Mutex::new(None),
+            }),
+            metrics: Arc::new(NoMetrics),
+        }
+    }
+
+    /// Counts refusals there.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<dyn MetricsEmitter>) -> Self {
+        self.metrics = metrics;
+        self
     }
 }
 
@@ -116,7 +193,7 @@ impl Cell {
 impl fmt::Debug for RateLimitLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer")
-            .field("interval", &self.0.interval)
+            .field("interval", &self.cell.interval)
             .finish_non_exhaustive()
     }
 }
@@ -153,14 +230,15 @@ where
     }
 
     fn call(&mut self, request: Request<Sealed>) -> Self::Future {
-        match self.limit.0.take(request.ctx.now()) {
+        match self.limit.cell.take(request.ctx.now()) {
             Ok(()) => Box::pin(self.inner.call(request)),
-            Err(wait) => Box::pin(async move {
-                Err(CredentialError::Unavailable {
+            Err(wait) => {
+                self.limit.metrics.increment(REFUSED, &[("by", "rate")], 1);
+                Box::pin(ready(Err(CredentialError::Unavailable {
                     message: format!("requests come too often; ask again in {wait:?}").into(),
                     retry_after: Some(wait),
-                })
-            }),
+                })))
+            }
         }
     }
 }
@@ -174,7 +252,7 @@ mod tests {
     }
 
     fn cell(per_second: u32, burst: u32) -> Arc<Cell> {
-        RateLimitLayer::new(RateLimit { per_second, burst }).0
+        RateLimitLayer::new(RateLimit { per_second, burst }).cell
     }
 
     #[test]

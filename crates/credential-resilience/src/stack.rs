@@ -130,9 +130,14 @@ where
             .metrics(Arc::clone(&self.metrics.0))
             .layer(attempt);
         let breaker = BreakerLayer::new(self.breaker.clone()).layer(retry);
-        let limited = ConcurrencyLayer::new(self.in_flight).layer(breaker);
+        let limited = ConcurrencyLayer::new(self.in_flight)
+            .metrics(Arc::clone(&self.metrics.0))
+            .layer(breaker);
         match self.rate {
-            Some(rate) => BoxCloneSyncService::new(RateLimitLayer::new(rate).layer(limited)),
+            Some(rate) => {
+                let rate = RateLimitLayer::new(rate).metrics(Arc::clone(&self.metrics.0));
+                BoxCloneSyncService::new(rate.layer(limited))
+            }
             None => BoxCloneSyncService::new(limited),
         }
     }

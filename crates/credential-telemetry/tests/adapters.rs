@@ -18,7 +18,7 @@ fn emit(emitter: &dyn MetricsEmitter) {
     emitter.observe(
         "nebula_credential_operation_duration_seconds",
         &[("operation", "get")],
-        0.25,
+        0.000_02,
     );
 }
 
@@ -26,7 +26,7 @@ fn emit(emitter: &dyn MetricsEmitter) {
 #[test]
 fn prometheus_shows_what_was_emitted_through_the_metrics_crate() {
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new()
-        .set_buckets(&[0.1, 1.0])
+        .set_buckets(&[0.000_01, 1.0])
         .unwrap()
         .build_recorder();
     let shown = recorder.handle();
@@ -36,7 +36,7 @@ fn prometheus_shows_what_was_emitted_through_the_metrics_crate() {
         r#"nebula_credential_operations_total{operation="get",outcome="ok"} 2"#,
         r#"nebula_credential_operations_total{operation="get",outcome="tampered"} 1"#,
         r#"nebula_credential_breaker_state{backend="store"} 1"#,
-        r#"nebula_credential_operation_duration_seconds_bucket{operation="get",le="0.1"} 0"#,
+        r#"nebula_credential_operation_duration_seconds_bucket{operation="get",le="0.00001"} 0"#,
         r#"nebula_credential_operation_duration_seconds_bucket{operation="get",le="1"} 1"#,
     ] {
         assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
@@ -62,6 +62,7 @@ fn opentelemetry_gets_what_was_emitted() {
     let mut found = Vec::new();
     for resource in exporter.get_finished_metrics().unwrap() {
         for metric in resource.scope_metrics().flat_map(|scope| scope.metrics()) {
+            let unit = metric.unit();
             let value = match metric.data() {
                 AggregatedMetrics::U64(MetricData::Sum(sum)) => sum
                     .data_points()
@@ -75,9 +76,12 @@ fn opentelemetry_gets_what_was_emitted() {
                     .to_string(),
                 AggregatedMetrics::F64(MetricData::Histogram(histogram)) => histogram
                     .data_points()
-                    .map(|point| point.sum())
-                    .sum::<f64>()
-                    .to_string(),
+                    .map(|point| {
+                        let mut buckets = point.bounds().zip(point.bucket_counts());
+                        let full = buckets.find(|(_, count)| *count > 0).unwrap().0;
+                        format!("{} in the bucket up to {full} {unit}", point.sum())
+                    })
+                    .collect(),
                 _ => "other".to_owned(),
             };
             found.push(format!("{} {value}", metric.name()));
@@ -88,7 +92,7 @@ fn opentelemetry_gets_what_was_emitted() {
         found,
         [
             "nebula_credential_breaker_state 1",
-            "nebula_credential_operation_duration_seconds 0.25",
+            "nebula_credential_operation_duration_seconds 0.00002 in the bucket up to 0.0001 s",
             "nebula_credential_operations_total 3",
         ]
     );

@@ -1,11 +1,14 @@
 //! The whole of [`Resilience`] around a store that goes wrong.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use nebula_credential_core::{CredentialError, ErrorKind, Report};
-use nebula_credential_resilience::{BreakerState, ConcurrencyLayer, RateLimit, RetryConfig, RetryLayer};
+use nebula_credential_core::{CredentialError, ErrorKind, Labels, MetricsEmitter, Report};
+use nebula_credential_resilience::{
+    BreakerConfig, BreakerState, ConcurrencyLayer, RateLimit, Resilience, RetryConfig, RetryLayer,
+};
 use nebula_credential_testkit::{Fault, Gate, TestClock};
 use tokio::time::Instant;
 use tower_layer::Layer as _;
@@ -345,4 +348,67 @@ fn without_a_runtime_requests_are_refused() {
     let answer = asked.as_mut().poll(&mut std::task::Context::from_waker(waker));
     assert!(matches!(answer, std::task::Poll::Ready(Err(error)) if error == unavailable(None)));
     assert_eq!(store.count("get"), 1);
+}
+
+/// How many requests a limit refused, by which.
+#[derive(Default)]
+struct Refusals {
+    rate: AtomicU64,
+    concurrency: AtomicU64,
+}
+
+impl Refusals {
+    fn counted(&self) -> (u64, u64) {
+        (
+            self.rate.load(Ordering::SeqCst),
+            self.concurrency.load(Ordering::SeqCst),
+        )
+    }
+}
+
+impl MetricsEmitter for Refusals {
+    fn increment(&self, name: &'static str, labels: Labels<'_>, by: u64) {
+        if name == "nebula_credential_refused_total" {
+            let counter = match labels {
+                [("by", "rate")] => &self.rate,
+                [("by", "concurrency")] => &self.concurrency,
+                other => unreachable!("labels that are not documented: {other:?}"),
+            };
+            counter.fetch_add(by, Ordering::SeqCst);
+        }
+    }
+
+    fn gauge(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+    fn observe(&self, _: &'static str, _: Labels<'_>, _: f64) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_limit_refuses_is_counted() {
+    let (clock, store, refusals) = (TestClock::new(), faulty(), Arc::new(Refusals::default()));
+    let ctx = context(&clock);
+    let limit = RateLimit {
+        per_second: 1,
+        burst: 3,
+    };
+    let metrics = Arc::clone(&refusals) as Arc<dyn MetricsEmitter>;
+    let stack = Resilience::new(BreakerConfig::default(), Arc::new(clock.clone()), metrics)
+        .in_flight(1)
+        .rate_limit(limit)
+        .layer(store.handle());
+    let gate = Gate::new();
+    store.once("get", Fault::HoldBefore(gate.clone()));
+    let second = async {
+        gate.arrival().await;
+        let answer = call(&stack, &ctx, get("db")).await;
+        gate.release(1);
+        answer
+    };
+    let (first, second) = tokio::join!(call(&stack, &ctx, get("db")), second);
+    assert!(first.unwrap_err().is_not_found());
+    assert_eq!(second.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(refusals.counted(), (0, 1));
+    assert!(call(&stack, &ctx, get("db")).await.unwrap_err().is_not_found());
+    assert_eq!(refusals.counted(), (0, 1), "what a store says is no refusal");
+    call(&stack, &ctx, get("db")).await.unwrap_err();
+    assert_eq!(refusals.counted(), (1, 1));
 }
