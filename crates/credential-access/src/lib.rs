@@ -29,5 +29,5 @@ pub use policies::Policies;
 pub use policy::{AccessPolicy, DEFAULT_DENY, Inquiry, POLICY_BYTES_MAX, RULES_MAX, Verdict};
 pub use record::{GRANTS_MAX, Grant, OWNER_TAG, RESERVED_PREFIX, grants, owner};
 pub use rule::Known;
-pub use sharing::Sharing;
+pub use sharing::{Sharing, sharing_difference};
 pub use syntax::PolicyError;

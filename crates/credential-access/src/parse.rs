@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use nebula_credential_core::{CredentialName, Tags, TenantId, limits};
+use nebula_credential_core::{CredentialName, Decision, Tags, TenantId, limits};
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -231,15 +231,15 @@ impl<'t> Reader<'t> {
     }
 
     fn id(&self, value: &Value<'t>) -> Parsed<Arc<str>> {
-        let lawful =
-            |id: &&str| CredentialName::new(id).is_ok() && *id != DEFAULT_DENY && *id != crate::LIST_FILTER;
+        let reserved = [DEFAULT_DENY, crate::LIST_FILTER, Decision::ALLOW_LIST];
+        let lawful = |id: &&str| CredentialName::new(id).is_ok() && !reserved.contains(id);
         match value.get_ref().as_str().filter(lawful) {
             Some(id) => Ok(id.into()),
             None => Err(self.text.error(
                 value.span(),
                 format!(
-                    "this is no id of a rule; use lower-case letters, digits and `-`, and neither {DEFAULT_DENY} nor {}",
-                    crate::LIST_FILTER
+                    "this is no id of a rule; use lower-case letters, digits and `-`, and none of {}",
+                    reserved.join(", ")
                 ),
             )),
         }

@@ -72,7 +72,7 @@ impl Verdict {
             Self::Allowed {
                 rule,
                 emergency: true,
-            } => (true, format!("emergency:{rule}").into()),
+            } => (true, format!("{}{rule}", Decision::EMERGENCY).into()),
             Self::Allowed { rule, .. } => (true, Arc::clone(rule)),
             Self::Denied { rule } => (false, Arc::clone(rule)),
             Self::DependsOnRecord => return None,

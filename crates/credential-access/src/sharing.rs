@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use nebula_credential_core::{
     CredentialError, Permission, Precondition, Principal, RecordHead, Tags, Update,
 };
@@ -124,6 +124,38 @@ impl Sharing {
             precondition: Precondition::None,
         })
     }
+}
+
+/// What a change of tags from `before` to `after` does to grants and owner, in words: `grant read to user:bob until
+/// 2027-01-01T00:00:00Z; end use to user:carol`. Nothing for other tags; by what it is bounded are the tags.
+pub fn sharing_difference(before: &Tags, after: &Tags) -> String {
+    let grants = |these: &Tags, those: &Tags| -> Vec<Grant> {
+        let changed = these
+            .iter()
+            .filter(|(key, value)| key.starts_with(GRANT_PREFIX) && those.get(key) != Some(value));
+        changed.filter_map(|(_, value)| Grant::parse(value)).collect()
+    };
+    let told = |what: &str, grant: Grant| {
+        let until = grant
+            .until
+            .map(|until| until.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+        let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+        format!("{what} {} to {}{until}", grant.permissions, grant.to)
+    };
+    let mut parts = Vec::new();
+    parts.extend(
+        grants(after, before)
+            .into_iter()
+            .map(|grant| told("grant", grant)),
+    );
+    parts.extend(grants(before, after).into_iter().map(|grant| told("end", grant)));
+    if let Some(owner) = after
+        .get(OWNER_TAG)
+        .filter(|owner| before.get(OWNER_TAG) != Some(owner))
+    {
+        parts.push(format!("owner {owner}"));
+    }
+    parts.join("; ")
 }
 
 fn grant_key(number: usize) -> String {

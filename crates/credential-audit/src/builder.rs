@@ -45,7 +45,7 @@ pub struct AuditBuilder {
     pub(crate) reads: Durability,
     pub(crate) inspections: bool,
     pub(crate) on_failure: OnFailure,
-    pub(crate) names: Names,
+    pub(crate) names: Option<Names>,
     pub(crate) limits: Limits,
     pub(crate) checkpoints: Option<PathBuf>,
     pub(crate) sinks: Vec<Box<dyn AuditSink>>,
@@ -61,7 +61,7 @@ impl AuditBuilder {
             reads: Durability::Written,
             inspections: false,
             on_failure: OnFailure::FailClosed,
-            names: Names::Clear,
+            names: None,
             limits: Limits {
                 bytes: 64 << 20,
                 age: Duration::from_secs(30 * 86_400),
@@ -99,9 +99,10 @@ impl AuditBuilder {
         self
     }
 
-    /// How the log names credentials; in the clear by default.
+    /// How the log names credentials; by default as it was begun, and a new one in the clear. A log is begun in one of the two
+    /// ways and goes on in it, whoever writes: told of the other, it is not opened.
     pub fn names(mut self, names: Names) -> Self {
-        self.names = names;
+        self.names = Some(names);
         self
     }
 

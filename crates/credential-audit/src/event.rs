@@ -1,11 +1,12 @@
 //! What is recorded.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nebula_credential_core::{
-    CredentialRef, Decision, DeleteMode, ErrorKind, Op, OpContext, Permission, Plaintext, Principal, Source,
-    Version,
+    Circumstances, CredentialError, CredentialRef, Decision, DeleteMode, ErrorKind, Op, OpContext,
+    Permission, Phase, Plaintext, Principal, Source, Version, limits,
 };
 
 /// What happened, or is about to.
@@ -20,6 +21,10 @@ pub enum EventKind {
     Created,
     /// A version was stored over another, or tags or phase were changed.
     Updated,
+    /// Who a credential is shared with was changed, or who owns it.
+    Shared,
+    /// A credential was withdrawn for good.
+    Revoked,
     /// A value was replaced by a new one.
     Rotated,
     /// A credential was deleted.
@@ -30,10 +35,16 @@ pub enum EventKind {
     Restored,
     /// A policy said no.
     PermissionDenied,
+    /// An action asked for what it had not declared.
+    ScopeViolation,
+    /// A rule for emergencies allowed it. The operation says what it was; a change has said so in its intent, too.
+    EmergencyAccess,
     /// A record was damaged, moved, or sealed under another key.
     DecryptionFailed,
     /// A key ring was changed.
     KeyRotated,
+    /// The access policy was changed while the program ran, or was to be and could not.
+    PolicyChanged,
     /// Something the program recorded on its own account.
     Custom,
     /// The log was opened for writing.
@@ -56,13 +67,18 @@ impl EventKind {
             Self::Inspected => "inspected",
             Self::Created => "created",
             Self::Updated => "updated",
+            Self::Shared => "shared",
+            Self::Revoked => "revoked",
             Self::Rotated => "rotated",
             Self::Deleted => "deleted",
             Self::Purged => "purged",
             Self::Restored => "restored",
             Self::PermissionDenied => "permission_denied",
+            Self::ScopeViolation => "scope_violation",
+            Self::EmergencyAccess => "emergency_access",
             Self::DecryptionFailed => "decryption_failed",
             Self::KeyRotated => "key_rotated",
+            Self::PolicyChanged => "policy_changed",
             Self::Custom => "custom",
             Self::LogOpened => "log_opened",
             Self::LogRotated => "log_rotated",
@@ -109,8 +125,10 @@ pub struct Event {
     pub operation: Option<&'static str>,
     /// Wanting what.
     pub permission: Option<Permission>,
-    /// What for, in the caller's words.
+    /// What for, in the caller's words; at most [`limits::PURPOSE_BYTES`].
     pub purpose: Option<String>,
+    /// What the caller told of its circumstances.
+    pub circumstances: Option<Arc<Circumstances>>,
     /// Whether the policy allowed it, if one was asked.
     pub allowed: Option<bool>,
     /// The policy's rule that decided.
@@ -141,6 +159,7 @@ impl Event {
             operation: None,
             permission: None,
             purpose: None,
+            circumstances: None,
             allowed: None,
             rule: None,
             outcome: None,
@@ -164,22 +183,51 @@ impl Event {
             }
             Op::Put(put) => (EventKind::Updated, Some(put.version.version)),
             Op::Rewrite(rewrite) => (EventKind::KeyRotated, Some(rewrite.version)),
+            Op::Update(update) if update.phase == Some(Phase::Revoked) => (EventKind::Revoked, None),
+            Op::Update(_) if ctx.permission == Some(Permission::Share) => (EventKind::Shared, None),
             Op::Update(_) => (EventKind::Updated, None),
             Op::Delete(delete) if delete.mode == DeleteMode::Purge => (EventKind::Purged, None),
             Op::Delete(_) => (EventKind::Deleted, None),
             Op::Restore(_) => (EventKind::Restored, None),
             _ => (EventKind::Inspected, None),
         };
-        Self {
-            principal: Some(ctx.principal.clone()),
+        let change = ctx.report.as_ref().and_then(|report| report.change());
+        let mut event = Self {
             id: op.subject().cloned(),
             version,
             operation: Some(op.name()),
             permission: Permission::of(op, ctx.permission).ok().flatten(),
-            purpose: ctx.purpose.as_deref().map(str::to_owned),
-            trace_id: ctx.trace_id,
+            detail: change.map(|what| Cow::Owned(what.to_string())),
             ..Self::new(kind)
+        };
+        event.asked_by(ctx);
+        event
+    }
+
+    /// Takes over from a request who asked, what for, and under which circumstances and trace.
+    pub fn asked_by(&mut self, ctx: &OpContext) {
+        self.principal = Some(ctx.principal.clone());
+        self.purpose = ctx.purpose.as_deref().map(str::to_owned);
+        self.circumstances.clone_from(&ctx.circumstances);
+        self.trace_id = ctx.trace_id;
+    }
+
+    /// Refuses words of the caller that are too long to be recorded. What cannot be recorded for that reason is not done
+    /// under any setting: a caller could keep whatever it does out of the log.
+    pub(crate) fn check(&self) -> Result<(), CredentialError> {
+        let told = self.circumstances.as_ref();
+        let environment = told.and_then(|told| told.environment.as_deref());
+        let words = [
+            ("purpose bytes", limits::PURPOSE_BYTES, self.purpose.as_deref()),
+            ("environment bytes", limits::ENVIRONMENT_BYTES, environment),
+        ];
+        for (what, most, text) in words {
+            let len = text.map_or(0, str::len);
+            if len > most {
+                return Err(CredentialError::limit(what, most, len));
+            }
         }
+        Ok(())
     }
 
     /// The kind of an operation that failed.
@@ -190,13 +238,18 @@ impl Event {
         }
     }
 
-    /// What the policy decided. What it denied is [`EventKind::PermissionDenied`].
+    /// What was decided. What was denied is then [`EventKind::PermissionDenied`] or [`EventKind::ScopeViolation`], and what
+    /// a rule for emergencies allowed [`EventKind::EmergencyAccess`], unless it found something damaged.
     pub fn decided(&mut self, decision: &Decision) {
         self.allowed = Some(decision.allowed);
         self.rule = Some(decision.rule.to_string());
-        if !decision.allowed {
-            self.kind = EventKind::PermissionDenied;
-        }
+        self.kind = match self.kind {
+            _ if decision.is_undeclared() => EventKind::ScopeViolation,
+            _ if !decision.allowed => EventKind::PermissionDenied,
+            EventKind::DecryptionFailed => EventKind::DecryptionFailed,
+            _ if decision.is_emergency() => EventKind::EmergencyAccess,
+            kind => kind,
+        };
     }
 
     pub(crate) fn came_from(&mut self, source: &Source) {

@@ -1,5 +1,6 @@
 //! The layer that records what passes.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -9,14 +10,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::change::Change;
-use crate::event::{Event, EventKind};
+use crate::event::Event;
 use crate::logger::AuditLogger;
 
 /// Records every operation: a change before it is made and when it ended, a read before its value is released. It stands
 /// above access control, to record what was denied, and above the cache, to record hits.
 ///
 /// What cannot be recorded does not happen, unless the log was told otherwise: then
-/// [`CredentialError::AuditUnavailable`] is the answer.
+/// [`CredentialError::AuditUnavailable`] is the answer. A purpose or an environment too long to be recorded is refused with
+/// [`CredentialError::LimitExceeded`] under any setting, before anything is asked for.
 #[derive(Debug, Clone)]
 pub struct AuditLayer(AuditLogger);
 
@@ -69,6 +71,9 @@ where
             log: self.log.clone(),
             since: Instant::now(),
         };
+        if let Err(error) = record.event.check() {
+            return Box::pin(ready(Err(error)));
+        }
         if request.op.changes() {
             // The one that was polled ready serves this call; its clone must be polled anew.
             let clone = self.inner.clone();
@@ -112,7 +117,7 @@ impl Record {
     async fn release(mut self, reads: bool, answer: Answer) -> Answer {
         self.event.duration = Some(self.since.elapsed());
         end(&mut self.event, &self.report, &answer);
-        let denied = self.event.kind == EventKind::PermissionDenied;
+        let denied = self.report.decision().is_some_and(|decision| !decision.allowed);
         let judged = denied || self.report.is_filtered();
         if !reads && !judged && !self.log.inspections() {
             return answer;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, Timelike as _, Utc};
-use nebula_credential_core::CredentialRef;
+use nebula_credential_core::{Circumstances, CredentialName, CredentialRef};
 use subtle::ConstantTimeEq as _;
 
 use crate::chain::{Hash, Link};
@@ -72,6 +72,9 @@ fn fields(line: &mut Vec<u8>, event: &Event, naming: &Naming<'_>) {
     optional(line, "operation", event.operation);
     optional(line, "permission", event.permission.map(|wanted| wanted.as_str()));
     optional(line, "purpose", event.purpose.as_deref());
+    if let Some(told) = &event.circumstances {
+        circumstances(line, told);
+    }
     if let Some(allowed) = event.allowed {
         key(line, "allowed");
         line.extend_from_slice(if allowed { b"true" } else { b"false" });
@@ -93,6 +96,28 @@ fn fields(line: &mut Vec<u8>, event: &Event, naming: &Naming<'_>) {
         number(line, "intent", intent);
     }
     optional(line, "detail", event.detail.as_deref());
+}
+
+fn circumstances(line: &mut Vec<u8>, told: &Circumstances) {
+    for (key, name) in [
+        ("workflow", &told.workflow),
+        ("node", &told.node),
+        ("user", &told.user),
+    ] {
+        optional(line, key, name.as_ref().map(CredentialName::as_str));
+    }
+    optional(line, "environment", told.environment.as_deref());
+    if let Some(address) = told.address {
+        key(line, "address");
+        line.push(b'"');
+        let _ = write!(Escaping(line), "{address}");
+        line.push(b'"');
+    }
+    // Without it nothing was told.
+    if told.mfa {
+        key(line, "mfa");
+        line.extend_from_slice(b"true");
+    }
 }
 
 /// What stands for a credential where names are not to be read.

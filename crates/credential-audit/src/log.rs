@@ -14,6 +14,7 @@ use rustix::fs::{fstat, stat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use crate::builder::Names;
 use crate::chain::Hash;
 use crate::event::{Event, EventKind};
 use crate::line::{self, Naming, Sealed};
@@ -52,7 +53,8 @@ pub(crate) struct Log {
     /// The line that was written last.
     line: Vec<u8>,
     limits: Limits,
-    tagged: bool,
+    /// How it is to name credentials, if that was told.
+    names: Option<Names>,
 }
 
 /// A record that was written.
@@ -75,7 +77,7 @@ impl Log {
     pub(crate) fn open(
         path: &Path,
         limits: Limits,
-        tagged: bool,
+        names: Option<Names>,
         (asked, waits): (Instant, Waits),
         fresh: impl FnOnce() -> Result<State, CredentialError>,
     ) -> Result<Self, CredentialError> {
@@ -92,6 +94,7 @@ impl Log {
                     {
                         return Err(removed());
                     }
+                    settle(&found, names)?;
                     found.files
                 }
                 None => {
@@ -100,7 +103,8 @@ impl Log {
                             "the log is there and its state is not; put the state back, or move the log away",
                         ));
                     }
-                    let begun = fresh()?;
+                    let mut begun = fresh()?;
+                    begun.names = Some(names.unwrap_or(Names::Clear));
                     held.write(&begun, &mut Zeroizing::default())?;
                     // A log whose state a loss of power took with it could not be continued.
                     held.sync()?;
@@ -123,7 +127,7 @@ impl Log {
             row: (Instant::now(), 0),
             line: Vec::new(),
             limits,
-            tagged,
+            names,
         })
     }
 
@@ -157,12 +161,13 @@ impl Log {
             row: (last, row),
             line,
             limits,
-            tagged,
+            names,
         } = self;
         let mut held = turn.take(now)?;
         let (Noted { mut state, mut bytes }, alone) = held
             .read_after(noted.take())?
             .ok_or_else(|| unavailable("the state of the log was emptied; put it back"))?;
+        state.names = Some(settle(&state, *names)?);
         let len = find(path, file, (place, now), files, &mut state, time, &mut own)?;
         if len != state.len {
             own.push(recover(file, len, &mut state)?);
@@ -177,14 +182,14 @@ impl Log {
             rotated = true;
         }
         let mut write = |event: &Event| -> Result<u64, CredentialError> {
-            let naming = match tagged {
-                true => Naming::Tagged(&state.tags),
-                false => Naming::Clear,
+            let naming = match state.names {
+                Some(Names::Tagged) => Naming::Tagged(&state.tags),
+                _ => Naming::Clear,
             };
             let hash = line::seal(line, &state.link, time, event, &naming);
             line.push(b'\n');
             if line.len() > LINE_MAX {
-                return Err(unavailable("a record is longer than 64 KiB; shorten the purpose"));
+                return Err(CredentialError::limit("audit record bytes", LINE_MAX, line.len()));
             }
             put(file, state.len, line)?;
             let seq = state.link.seq;
@@ -218,6 +223,21 @@ impl Log {
             held.keep(now);
         }
         Ok(seq)
+    }
+}
+
+/// How credentials are named in the log of `state`, if that is what was `told`.
+fn settle(state: &State, told: Option<Names>) -> Result<Names, CredentialError> {
+    match (state.names, told) {
+        (Some(Names::Tagged), Some(Names::Clear)) => Err(CredentialError::invalid_state(
+            "this audit log was begun with tags instead of names, and goes on so; leave the choice of names out, or begin a \
+             new log under another path",
+        )),
+        (Some(Names::Clear), Some(Names::Tagged)) => Err(CredentialError::invalid_state(
+            "this audit log was begun with names, and goes on so; leave the choice of names out, or begin a new log under \
+             another path",
+        )),
+        (found, told) => Ok(found.or(told).unwrap_or(Names::Clear)),
     }
 }
 

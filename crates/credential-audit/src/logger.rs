@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use nebula_credential_core::CredentialError;
+use nebula_credential_core::{CredentialError, ErrorKind};
 use nebula_credential_fs::append_private_file;
 
-use crate::builder::{AuditBuilder, Durability, Names, OnFailure};
+use crate::builder::{AuditBuilder, Durability, OnFailure};
 use crate::change::Change;
 use crate::checkpoint::Checkpoint;
 use crate::event::{Event, EventKind};
@@ -111,7 +111,8 @@ impl AuditLogger {
     /// Opens the log now rather than with the first record.
     ///
     /// # Errors
-    /// [`CredentialError::AuditUnavailable`]; [`CredentialError::InsecureStorage`] when a file of it is open to others.
+    /// [`CredentialError::AuditUnavailable`]; [`CredentialError::InsecureStorage`] when a file of it is open to others;
+    /// [`CredentialError::InvalidState`] when it names credentials otherwise than it was told to.
     pub fn open(&self) -> Result<(), CredentialError> {
         self.opened(Instant::now(), self.0.settings.clock.now()).map(drop)
     }
@@ -124,7 +125,7 @@ impl AuditLogger {
     /// Writes a record of something the stack does not see. Its number.
     ///
     /// # Errors
-    /// [`CredentialError::AuditUnavailable`]; [`CredentialError::InsecureStorage`] when a file of it is open to others.
+    /// Those of [`open`](Self::open); [`CredentialError::LimitExceeded`] for an event too long to be recorded.
     pub fn record(&self, event: &Event) -> Result<u64, CredentialError> {
         self.write(self.0.settings.clock.now(), event)
             .map(|written| written.seq)
@@ -181,8 +182,13 @@ impl AuditLogger {
     /// as the log was told.
     ///
     /// # Errors
-    /// `failure`, if the log [fails closed](OnFailure::FailClosed).
+    /// `failure`, if the log [fails closed](OnFailure::FailClosed), and in any case one that is no failure of the log: a record
+    /// that is too long, or a log that names credentials otherwise than it was told to.
     pub fn missed(&self, failure: CredentialError) -> Result<(), CredentialError> {
+        // No failure of the log.
+        if matches!(failure.kind(), ErrorKind::LimitExceeded | ErrorKind::InvalidState) {
+            return Err(failure);
+        }
         let settings = &self.0.settings;
         settings
             .metrics
@@ -232,7 +238,6 @@ impl AuditLogger {
             self.hand_over(&seed)?;
             Ok(state)
         };
-        let tagged = settings.names == Names::Tagged;
         if let Some(seed) = AuditSeed::beside(&settings.path) {
             tracing::warn!(
                 seed = %seed.display(),
@@ -242,12 +247,12 @@ impl AuditLogger {
         }
         let waits = (asked, Arc::clone(&self.0.waits));
         let log =
-            Log::open(&settings.path, settings.limits, tagged, waits, fresh).map_err(
-                |error| match error {
+            Log::open(&settings.path, settings.limits, settings.names, waits, fresh).map_err(|error| {
+                match error {
                     CredentialError::Storage(reason) => unavailable(reason),
                     other => other,
-                },
-            )?;
+                }
+            })?;
         Ok(Open {
             syncer: Arc::new(Syncer::start(Arc::clone(log.turn()))?),
             log,
@@ -277,6 +282,7 @@ impl AuditLogger {
     }
 
     pub(crate) fn write(&self, time: DateTime<Utc>, event: &Event) -> Result<InLog, CredentialError> {
+        event.check()?;
         let asked = Instant::now();
         let mut guard = self.opened(asked, time)?;
         let open = guard.as_mut().ok_or_else(|| unavailable("the log was closed"))?;

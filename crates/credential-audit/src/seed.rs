@@ -93,6 +93,7 @@ impl AuditSeed {
             files: 0,
             since: now,
             checkpoint: 0,
+            names: None,
             tags: Zeroizing::new(tag_key(&seed)),
             signing,
         };

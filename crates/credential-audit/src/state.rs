@@ -5,13 +5,16 @@ use std::os::unix::fs::FileExt as _;
 use nebula_credential_core::CredentialError;
 use zeroize::Zeroizing;
 
+use crate::builder::Names;
 use crate::chain::Link;
 use crate::turn::Held;
 use crate::unavailable;
 
-/// Magic, format version.
-const MAGIC: [u8; 9] = *b"\x89NBA\r\n\x1a\n\x01";
-const LEN: usize = MAGIC.len() + 8 + 32 + 32 + 8 + 8 + 8 + 8 + 32 + 32 + 8;
+const MAGIC: [u8; 8] = *b"\x89NBA\r\n\x1a\n";
+/// Behind the magic: the version of the format, which says as well how the log names credentials. The first did not, and
+/// leaves it to whoever writes next.
+const VERSIONS: [(u8, Option<Names>); 3] = [(1, None), (2, Some(Names::Clear)), (3, Some(Names::Tagged))];
+const LEN: usize = MAGIC.len() + 1 + 8 + 32 + 32 + 8 + 8 + 8 + 8 + 32 + 32 + 8;
 
 /// Where the log stands.
 #[derive(Clone)]
@@ -25,6 +28,8 @@ pub(crate) struct State {
     pub(crate) since: i64,
     /// The record of the last checkpoint.
     pub(crate) checkpoint: u64,
+    /// How the log names credentials, if that was settled yet.
+    pub(crate) names: Option<Names>,
     pub(crate) tags: Zeroizing<[u8; 32]>,
     pub(crate) signing: Zeroizing<[u8; 32]>,
 }
@@ -34,6 +39,8 @@ impl State {
         bytes.clear();
         bytes.reserve_exact(LEN);
         bytes.extend_from_slice(&MAGIC);
+        let version = VERSIONS.iter().find(|(_, names)| *names == self.names);
+        bytes.extend(version.map(|(version, _)| *version));
         bytes.extend_from_slice(&self.link.seq.to_be_bytes());
         bytes.extend_from_slice(&self.link.prev);
         bytes.extend_from_slice(self.link.key());
@@ -53,6 +60,8 @@ impl State {
             return None;
         }
         let rest = &mut body.strip_prefix(&MAGIC[..])?;
+        let [version] = take(rest)?;
+        let (_, names) = *VERSIONS.iter().find(|(known, _)| *known == version)?;
         let seq = u64::from_be_bytes(take(rest)?);
         let prev = take(rest)?;
         let key = Zeroizing::new(take(rest)?);
@@ -62,6 +71,7 @@ impl State {
             files: u64::from_be_bytes(take(rest)?),
             since: i64::from_be_bytes(take(rest)?),
             checkpoint: u64::from_be_bytes(take(rest)?),
+            names,
             tags: Zeroizing::new(take(rest)?),
             signing: Zeroizing::new(take(rest)?),
         })

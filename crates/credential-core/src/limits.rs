@@ -27,6 +27,12 @@ pub const TAG_VALUE_BYTES: usize = 512;
 /// Longest sum of all tag keys and values of one credential, in bytes.
 pub const TAGS_BYTES: usize = 16 * 1024;
 
+/// Longest purpose that is recorded, in bytes: a sentence, or the number of a ticket.
+pub const PURPOSE_BYTES: usize = 1024;
+
+/// Longest name of an environment that is recorded, in bytes.
+pub const ENVIRONMENT_BYTES: usize = 128;
+
 /// Versions kept of a credential unless told otherwise (OpenBao's KV default).
 pub const VERSIONS_DEFAULT: u32 = 10;
 

@@ -151,10 +151,8 @@ async fn every_part_tells_the_one_emitter() {
         told.of("access_decisions_total{decision=denied,permission=read}"),
         [1.0]
     );
-    assert_eq!(
-        told.of("audit_records_total{event=permission_denied}"),
-        [1.0, 1.0]
-    );
+    assert_eq!(told.of("audit_records_total{event=permission_denied}"), [1.0]);
+    assert_eq!(told.of("audit_records_total{event=scope_violation}"), [1.0]);
 
     fs::write(&policy, format!("{POLICY}# as before\n")).unwrap();
     file.reload();

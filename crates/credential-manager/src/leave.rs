@@ -3,6 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
+#[cfg(all(feature = "access", feature = "audit"))]
+use nebula_credential_access::Reload;
 #[cfg(feature = "audit")]
 use nebula_credential_audit::{AuditLayer, Event, EventKind};
 use nebula_credential_core::{
@@ -65,7 +67,9 @@ impl CredentialManager {
         #[cfg(feature = "audit")]
         if let Some(log) = self.inner.audit_log() {
             let mut event = key_work(ctx, operation);
-            event.kind = EventKind::Accessed;
+            if event.kind == EventKind::KeyRotated {
+                event.kind = EventKind::Accessed;
+            }
             event.outcome = Some(
                 given
                     .as_ref()
@@ -95,7 +99,7 @@ impl CredentialManager {
             if let Some(report) = &request.ctx.report {
                 report.decided(Decision {
                     allowed: false,
-                    rule: ALLOW_LIST.into(),
+                    rule: Decision::ALLOW_LIST.into(),
                 });
             }
             ready(Err::<Response<Plaintext>, _>(CredentialError::access_denied(
@@ -122,6 +126,34 @@ impl CredentialManager {
         }
     }
 
+    /// Records that the access policy changed, or was to be changed and was refused: for the report of
+    /// [`PolicyFile::watch`](nebula_credential_access::PolicyFile::watch). Without an audit log, nothing is recorded.
+    ///
+    /// What was put into force holds, whether or not it could be recorded.
+    ///
+    /// # Errors
+    /// Those of [`AuditLogger::record`](nebula_credential_audit::AuditLogger::record), unless the log was told to go on
+    /// without a record.
+    #[cfg(all(feature = "access", feature = "audit"))]
+    pub fn record_reload(&self, reload: &Reload) -> Result<(), CredentialError> {
+        let outcome = match reload {
+            Reload::Applied => "ok",
+            Reload::Refused(flaw) => flaw.kind().as_str(),
+            _ => return Ok(()),
+        };
+        let Some(log) = self.inner.audit_log() else {
+            return Ok(());
+        };
+        let mut event = Event::new(EventKind::PolicyChanged);
+        event.asked_by(&self.op_context());
+        event.outcome = Some(outcome);
+        event.detail = matches!(reload, Reload::Refused(_)).then(|| "the policy before it holds on".into());
+        match log.record(&event) {
+            Ok(_) => Ok(()),
+            Err(failure) => log.missed(failure),
+        }
+    }
+
     /// Records what was refused. Without a record it is not told why.
     #[cfg(all(feature = "access", feature = "audit"))]
     async fn record_refusal(
@@ -142,16 +174,11 @@ impl CredentialManager {
     }
 }
 
-/// The rule of a refusal by a [`CredentialContext`](crate::CredentialContext).
-const ALLOW_LIST: &str = "allow-list";
-
 /// What is known of work on the keys before it is done.
 #[cfg(feature = "audit")]
 fn key_work(ctx: &OpContext, operation: &'static str) -> Event {
     let mut event = Event::new(EventKind::KeyRotated);
-    event.principal = Some(ctx.principal.clone());
-    event.purpose = ctx.purpose.as_deref().map(str::to_owned);
-    event.trace_id = ctx.trace_id;
+    event.asked_by(ctx);
     event.operation = Some(operation);
     event.permission = Some(Permission::Admin);
     if let Some(decision) = ctx.report.as_ref().and_then(|report| report.decision()) {

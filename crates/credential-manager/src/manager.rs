@@ -4,7 +4,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use nebula_credential_core::{
     Circumstances, Clock, CredentialError, CredentialName, CredentialRef, Get, Op, OpContext, Permission,
-    Plaintext, Principal, RecordHead, Request, Response, Scope, Selector, TenantId,
+    Plaintext, Principal, RecordHead, Report, Request, Response, Scope, Selector, TenantId,
 };
 
 use crate::builder::Inner;
@@ -148,7 +148,19 @@ impl CredentialManager {
         .into_head()
     }
 
-    pub(crate) async fn call(&self, op: Op<Plaintext>) -> Result<Response<Plaintext>, CredentialError> {
+    pub(crate) fn call(
+        &self,
+        op: Op<Plaintext>,
+    ) -> impl Future<Output = Result<Response<Plaintext>, CredentialError>> {
+        self.call_with(op, None)
+    }
+
+    /// Likewise, with what is known of it already.
+    pub(crate) async fn call_with(
+        &self,
+        op: Op<Plaintext>,
+        report: Option<Arc<Report>>,
+    ) -> Result<Response<Plaintext>, CredentialError> {
         let stack = &self.inner.opened().await?.stack;
         let name = op.name();
         let changes = op.changes();
@@ -156,6 +168,7 @@ impl CredentialManager {
             permission: self
                 .permission
                 .filter(|claimed| Permission::of(&op, Some(*claimed)).is_ok()),
+            report,
             ..self.op_context()
         };
         let answer = stack.call_dyn(Request { ctx, op }).await;

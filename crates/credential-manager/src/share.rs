@@ -1,7 +1,9 @@
 //! Who a credential is shared with.
 
-use nebula_credential_access::{Grant, Sharing, grants, owner};
-use nebula_credential_core::{CredentialError, Op, Permission, Precondition, Principal};
+use std::sync::Arc;
+
+use nebula_credential_access::{Grant, Sharing, grants, owner, sharing_difference};
+use nebula_credential_core::{CredentialError, Op, Permission, Precondition, Principal, Report};
 
 use crate::{CredentialManager, CredentialMetadata};
 
@@ -21,8 +23,16 @@ impl CredentialManager {
         let head = self.head(id).await?;
         let mut update = change.apply(&head, self.principal(), self.now())?;
         update.precondition = Precondition::IfVersion(head.latest);
+        // The request has all grants that are to hold. Which of them are new is for the record.
+        let report = Report::default();
+        if let Some(tags) = &update.tags {
+            report.changes(sharing_difference(&head.tags, tags));
+        }
         let sharing = self.with_permission(Permission::Share);
-        let head = sharing.call(Op::Update(update)).await?.into_head()?;
+        let head = sharing
+            .call_with(Op::Update(update), Some(Arc::new(report)))
+            .await?
+            .into_head()?;
         Ok(CredentialMetadata::new(head, self.now()))
     }
 

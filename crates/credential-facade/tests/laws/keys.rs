@@ -148,6 +148,10 @@ async fn nobody_works_on_the_keys_but_who_administers_every_tenant() {
         .with_purpose("INC-7: a key leaked");
     frank.rotate_key().await.unwrap();
     let record = place.last();
+    assert_eq!(
+        (record.event.as_str(), record.operation.as_deref()),
+        ("emergency_access", Some("rotate_key"))
+    );
     assert_eq!(record.rule.as_deref(), Some("emergency:on-call"));
     assert_eq!(record.purpose.as_deref(), Some("INC-7: a key leaked"));
     // What is decided is decided by the policy of that moment.

@@ -71,7 +71,7 @@ async fn to_use_is_not_to_read() {
         let record = place.last();
         assert_eq!(
             (record.event.as_str(), record.allowed, record.rule.as_deref()),
-            ("permission_denied", Some(false), Some("allow-list"))
+            ("scope_violation", Some(false), Some("allow-list"))
         );
         assert_eq!(
             (
