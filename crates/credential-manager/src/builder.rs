@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU64;
 #[cfg(feature = "cache")]
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tower_service::Service;
 
 use crate::keys::Keys;
 use crate::stack::{DynStack, Layers};
-use crate::unlock::{Lock, UnlockLayer};
+use crate::unlock::{Lock, RECORD_EVERY, UnlockLayer};
 use crate::{CredentialManager, PlainService, SealedService};
 
 /// Makes a [`CredentialManager`].
@@ -342,7 +342,7 @@ impl Inner {
             None => crate::paths::config_dir()?,
         };
         let lock = Arc::new(Lock {
-            recording: AtomicBool::new(false),
+            record_at: AtomicU64::new(RECORD_EVERY),
             keys: self.source.keys.clone(),
             directory,
             store: store.clone(),

@@ -3,7 +3,7 @@
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use nebula_credential_core::{
@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::blocking::blocking;
+use crate::blocking::start;
 use crate::keys::Keys;
 
 /// A key ring that is unlocked once, when a value is first read or stored.
@@ -26,13 +26,13 @@ pub(crate) struct Lock {
     pub(crate) tenant: TenantId,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ring: OnceCell<KeyRingFile>,
-    /// Whether somebody is recording its wraps.
-    pub(crate) recording: AtomicBool,
+    /// With how many unrecorded wraps they are recorded next.
+    pub(crate) record_at: AtomicU64,
 }
 
 /// A process records how often it has wrapped each time it has done so this often. Not at its end: a command that stores
 /// one value would write the ring as well. What this leaves uncounted is bounded by the age of the key.
-const RECORD_EVERY: u64 = 4_096;
+pub(crate) const RECORD_EVERY: u64 = 4_096;
 
 impl Lock {
     /// The ring, unlocked; made if there is none and the store is empty.
@@ -48,22 +48,35 @@ impl Lock {
         }
     }
 
-    /// Records how often the key has wrapped, if it is time to. A failure costs the count, not the write that brought it up.
-    async fn count(self: Arc<Self>) {
-        let due = |ring: &&KeyRingFile| ring.ring().unrecorded_wraps() >= RECORD_EVERY;
-        let Some(ring) = self.ring.get().filter(due).cloned() else {
+    /// Records how often the key has wrapped, if it is time to. Nobody waits for it: what was written is written, whatever
+    /// becomes of the count.
+    pub(crate) fn count(self: &Arc<Self>) {
+        let Some(ring) = self.ring.get() else {
             return;
         };
-        if self.recording.swap(true, Ordering::AcqRel) {
+        let (unrecorded, due) = (
+            ring.ring().unrecorded_wraps(),
+            self.record_at.load(Ordering::Relaxed),
+        );
+        // Until it is done, and where it fails, the next is due so many later.
+        let next = unrecorded.saturating_add(RECORD_EVERY);
+        let ours = || {
+            self.record_at
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        };
+        if unrecorded < due || !ours() {
             return;
         }
-        let recording = Recording(self);
-        let record = move || {
-            let _until_here = recording;
-            ring.record_wraps()
+        let (lock, ring) = (Arc::clone(self), ring.clone());
+        let record = move || match ring.record_wraps() {
+            Ok(()) => lock.record_at.store(RECORD_EVERY, Ordering::Relaxed),
+            Err(_) => tracing::warn!(
+                "the wraps of the key are not recorded: its ring could not be written; make its directory writable"
+            ),
         };
-        if blocking(record).await.flatten().is_err() {
-            tracing::warn!("the key ring could not be written: the wraps of its key are not recorded");
+        if start(record).is_err() {
+            tracing::warn!("the wraps of the key are not recorded: no thread could be started");
         }
     }
 
@@ -79,15 +92,6 @@ impl Lock {
             }
             _ => Ok(EncryptLayer::new(self.ring().await?.ring().clone())),
         }
-    }
-}
-
-/// Ends the recording, done or not.
-struct Recording(Arc<Lock>);
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        self.0.recording.store(false, Ordering::Release);
     }
 }
 
@@ -141,7 +145,7 @@ where
             let encrypt = lock.layer(&request.op).await?;
             let answer = encrypt.layer(inner).call(request).await?;
             if wraps {
-                lock.count().await;
+                lock.count();
             }
             Ok(answer)
         })
