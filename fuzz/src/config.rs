@@ -12,10 +12,12 @@ const PROFILE: &[&str] = &[
     "principal",
     "purpose",
     "audit_log",
+    "audit_names",
+    "policy",
 ];
 
 /// Of these, what is checked beyond that it is text.
-const CHECKED: [&str; 4] = ["tenant", "scope", "principal", "purpose"];
+const CHECKED: [&str; 5] = ["tenant", "scope", "principal", "purpose", "audit_names"];
 
 /// Reads `data` as a configuration file; before the first NUL may stand the name of the wanted profile.
 pub fn config_file(data: &[u8]) {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use nebula_credential::audit::Names;
 use nebula_credential::{CredentialName, Principal, Scope, TenantId, Version};
 
 const STYLES: Styles = Styles::styled()
@@ -27,6 +28,7 @@ Environment (each is overridden by its option):
   NCRED_PRINCIPAL        who asks, for the audit log and policies
   NCRED_PURPOSE          what for
   NCRED_AUDIT_LOG        the file of the audit log
+  NCRED_AUDIT_NAMES      how it names credentials: clear or tagged
   NCRED_POLICY           the file of the access policy
   NCRED_CONFIG           the configuration file
   NCRED_PROFILE          the profile of the configuration file
@@ -92,6 +94,9 @@ pub(crate) struct Global {
     /// Record in this audit log who does what; what cannot be recorded is not done
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) audit_log: Option<PathBuf>,
+    /// How it names credentials: `clear` by name, `tagged` by a keyed hash [default: as it was begun; a new one by name]
+    #[arg(long, global = true, value_name = "HOW", value_parser = parse::audit_names)]
+    pub(crate) audit_names: Option<Names>,
     /// Do only what this access policy allows
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,

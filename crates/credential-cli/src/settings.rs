@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
 use nebula_credential::access::AccessLayer;
-use nebula_credential::audit::{AuditLogger, Durability};
+use nebula_credential::audit::{AuditLogger, Durability, Names};
 use nebula_credential::{OpContext, Principal, Scope, SystemClock, TenantId};
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ const CONFIG_FILE: &str = "ncred.toml";
 /// The profile that holds when none is named.
 const DEFAULT_PROFILE: &str = "default";
 /// What a profile says.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "store",
     "tenant",
     "scope",
@@ -28,6 +28,7 @@ const SETTINGS: [&str; 9] = [
     "principal",
     "purpose",
     "audit_log",
+    "audit_names",
     "policy",
 ];
 /// Longest key that is repeated, in bytes: none that is known is half as long.
@@ -91,6 +92,7 @@ struct Profile {
     principal: Option<String>,
     purpose: Option<String>,
     audit_log: Option<PathBuf>,
+    audit_names: Option<String>,
     policy: Option<PathBuf>,
 }
 
@@ -161,12 +163,20 @@ impl Settings {
                 parse::purpose,
             )?,
         };
+        let audit_names = match global.audit_names {
+            Some(names) => Some(names),
+            None => checked(
+                "NCRED_AUDIT_NAMES",
+                text(env, "NCRED_AUDIT_NAMES")?.or(profile.audit_names),
+                parse::audit_names,
+            )?,
+        };
         let audit = global
             .audit_log
             .clone()
             .or_else(|| path("NCRED_AUDIT_LOG"))
             .or(profile.audit_log)
-            .map(audit_log);
+            .map(|path| audit_log(path, audit_names));
         let access = global
             .policy
             .clone()
@@ -231,8 +241,13 @@ fn checked<T>(
 }
 
 /// A run ends sooner than records are synced by themselves: each is on the disk before its value is released.
-fn audit_log(path: PathBuf) -> AuditLogger {
-    AuditLogger::builder(path).reads(Durability::Synced).build()
+fn audit_log(path: PathBuf, names: Option<Names>) -> AuditLogger {
+    let log = AuditLogger::builder(path).reads(Durability::Synced);
+    match names {
+        Some(names) => log.names(names),
+        None => log,
+    }
+    .build()
 }
 
 fn text(env: Env<'_>, name: &str) -> Outcome<Option<String>> {
@@ -290,7 +305,7 @@ impl Config {
                     path.display()
                 ),
                 "a profile is a table [profiles.NAME] with store, tenant, scope, key_file, passphrase_file, principal, \
-                 purpose, audit_log and policy",
+                 purpose, audit_log, audit_names and policy",
             )
         })
     }
@@ -328,6 +343,7 @@ pub fn rehearse(content: &str, wanted: Option<&str>) -> Result<(), String> {
         let profile = config.choose(wanted.map(str::to_owned), path)?;
         checked("NCRED_PRINCIPAL", profile.principal, parse::principal)?;
         checked("NCRED_PURPOSE", profile.purpose, parse::purpose)?;
+        checked("NCRED_AUDIT_NAMES", profile.audit_names, parse::audit_names)?;
         named_by(profile.tenant, TenantId::new)?;
         named_by(profile.scope, Scope::new).map(drop)
     });

@@ -1,6 +1,8 @@
 //! Parsers of what options take. Their refusals say what is expected and never what was given: a secret may have been.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use nebula_credential::audit::Names;
+use nebula_credential::limits::PURPOSE_BYTES;
 use nebula_credential::{CredentialName, Permission, Principal, Scope, TenantId, Version};
 
 type Parsed<T> = Result<T, String>;
@@ -34,15 +36,24 @@ pub(crate) fn permission(text: &str) -> Parsed<Permission> {
     })
 }
 
-/// Longest purpose, in bytes: a sentence, or the number of a ticket.
-const PURPOSE_BYTES_MAX: usize = 1024;
-
 pub(crate) fn purpose(text: &str) -> Parsed<String> {
     match text.len() {
-        1..=PURPOSE_BYTES_MAX => Ok(text.to_owned()),
+        1..=PURPOSE_BYTES => Ok(text.to_owned()),
         _ => Err(format!(
-            "a purpose has 1 to {PURPOSE_BYTES_MAX} bytes; write what it is for in a few words"
+            "a purpose has 1 to {PURPOSE_BYTES} bytes; write what it is for in a few words"
         )),
+    }
+}
+
+/// How an audit log names credentials.
+pub(crate) fn audit_names(text: &str) -> Parsed<Names> {
+    match text {
+        "clear" => Ok(Names::Clear),
+        "tagged" => Ok(Names::Tagged),
+        _ => Err(
+            "an audit log names credentials clear or tagged; write one of the two, or leave it out"
+                .to_owned(),
+        ),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueHint};
 use nebula_credential::audit::{AuditSeed, Entry};
-use nebula_credential::{CredentialName, CredentialRef, Principal};
+use nebula_credential::{CredentialName, CredentialRef, Permission, Principal};
 
 use super::read_small;
 use crate::args::parse;
@@ -13,18 +13,23 @@ use crate::exit::Outcome;
 use crate::settings::Settings;
 
 /// The stable names of events.
-const EVENTS: [&str; 17] = [
+const EVENTS: [&str; 22] = [
     "accessed",
     "inspected",
     "created",
     "updated",
+    "shared",
+    "revoked",
     "rotated",
     "deleted",
     "purged",
     "restored",
     "permission_denied",
+    "scope_violation",
+    "emergency_access",
     "decryption_failed",
     "key_rotated",
+    "policy_changed",
     "custom",
     "log_opened",
     "log_rotated",
@@ -54,6 +59,12 @@ pub(super) struct Filter {
     /// Only of this kind
     #[arg(long, value_name = "EVENT", value_parser = EVENTS)]
     event: Option<String>,
+    /// Only that asked for this permission, such as read or admin
+    #[arg(long, value_name = "PERMISSION", value_parser = parse::permission)]
+    permission: Option<Permission>,
+    /// Only that this rule of the policy decided, such as default-deny; with a `*` at the end, all that begin so: emergency:*
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
     /// Only that ended so: ok, failed, or a kind of failure such as not_found
     #[arg(long, value_name = "OUTCOME")]
     outcome: Option<String>,
@@ -80,6 +91,8 @@ pub(super) struct Wanted {
     id_tag: Option<String>,
     tag: Option<String>,
     event: Option<String>,
+    permission: Option<&'static str>,
+    rule: Option<String>,
     outcome: Option<String>,
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
@@ -101,6 +114,8 @@ impl Filter {
             id_tag,
             tag: self.tag.clone(),
             event: self.event.clone(),
+            permission: self.permission.map(Permission::as_str),
+            rule: self.rule.clone(),
             outcome: self.outcome.clone(),
             since: self.since,
             until: self.until,
@@ -115,12 +130,27 @@ impl Wanted {
             && self.is_of(entry)
             && is(&self.tag, &entry.tag)
             && self.event.as_ref().is_none_or(|event| *event == entry.event)
+            && self
+                .permission
+                .is_none_or(|wanted| entry.permission.as_deref() == Some(wanted))
+            && self.is_by(entry)
             && match self.outcome.as_deref() {
                 Some(FAILED) => entry.outcome.as_deref().is_some_and(|outcome| outcome != "ok"),
                 _ => is(&self.outcome, &entry.outcome),
             }
             && self.since.is_none_or(|since| entry.time >= since)
             && self.until.is_none_or(|until| entry.time <= until)
+    }
+
+    fn is_by(&self, entry: &Entry) -> bool {
+        let Some(wanted) = &self.rule else {
+            return true;
+        };
+        let found = entry.rule.as_deref();
+        match wanted.strip_suffix('*') {
+            Some(beginning) => found.is_some_and(|rule| rule.starts_with(beginning)),
+            None => found == Some(wanted),
+        }
     }
 
     fn is_of(&self, entry: &Entry) -> bool {

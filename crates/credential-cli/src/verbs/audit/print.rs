@@ -11,7 +11,7 @@ use crate::output::Output;
 /// How much is gathered before it is written.
 const CHUNK: usize = 64 * 1024;
 
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 27] = [
     "seq",
     "time",
     "event",
@@ -25,6 +25,12 @@ const COLUMNS: [&str; 21] = [
     "operation",
     "permission",
     "purpose",
+    "workflow",
+    "node",
+    "user",
+    "environment",
+    "address",
+    "mfa",
     "allowed",
     "rule",
     "outcome",
@@ -112,6 +118,12 @@ fn text(lines: &mut String, entry: &Entry) {
         ("rule", &entry.rule),
         ("from", &entry.source),
         ("purpose", &entry.purpose),
+        ("workflow", &entry.workflow),
+        ("node", &entry.node),
+        ("user", &entry.user),
+        ("environment", &entry.environment),
+        ("address", &entry.address),
+        ("mfa", &entry.mfa.map(|mfa| mfa.to_string())),
         ("detail", &entry.detail),
     ] {
         if let Some(value) = value {
@@ -195,6 +207,12 @@ fn cells(entry: &Entry) -> [Option<String>; COLUMNS.len()] {
         entry.operation.clone(),
         entry.permission.clone(),
         entry.purpose.clone(),
+        entry.workflow.clone(),
+        entry.node.clone(),
+        entry.user.clone(),
+        entry.environment.clone(),
+        entry.address.clone(),
+        entry.mfa.map(|mfa| mfa.to_string()),
         entry.allowed.map(|allowed| allowed.to_string()),
         entry.rule.clone(),
         entry.outcome.clone(),

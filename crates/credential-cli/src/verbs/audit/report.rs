@@ -47,6 +47,10 @@ impl History {
             return;
         };
         let (event, is_ok) = (entry.event.clone(), entry.outcome.as_deref() == Some("ok"));
+        let is_look = matches!(
+            entry.operation.as_deref(),
+            Some("get" | "head" | "list" | "versions")
+        );
         let at = entry.time;
         let deeds = self
             .0
@@ -61,9 +65,10 @@ impl History {
                 last: at,
             });
         match event.as_str() {
-            "permission_denied" => deeds.denied += 1,
+            "permission_denied" | "scope_violation" => deeds.denied += 1,
             _ if !is_ok => deeds.failed += 1,
             "accessed" | "inspected" => deeds.reads += 1,
+            "emergency_access" if is_look => deeds.reads += 1,
             _ => deeds.changes += 1,
         }
         deeds.first = deeds.first.min(at);

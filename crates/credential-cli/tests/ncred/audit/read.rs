@@ -76,6 +76,97 @@ fn with_the_seed_a_log_of_tags_is_searched_by_name() {
 }
 
 #[test]
+fn a_log_of_tags_gets_no_names_from_the_command_line() {
+    use nebula_credential::audit::{AuditLogger, Names};
+
+    let audited = Audited::new();
+    let log = AuditLogger::builder(&audited.log).names(Names::Tagged).build();
+    log.open().unwrap();
+    drop(log);
+    audited.ok(&["get", "db"]);
+    let holds_a_name = |audited: &Audited| audited.lines().concat().contains("\"name\"");
+    assert!(!holds_a_name(&audited));
+    let told = audited.run(&["get", "db", "--audit-names", "clear"]);
+    assert_ne!(told.code, 0, "{told:?}");
+    assert!(told.err.contains("begun with tags"), "{told:?}");
+    assert_eq!(audited.verify().code, 0);
+
+    // One that the command line begins.
+    let audited = Audited::new();
+    audited.ok(&["get", "db", "--audit-names", "tagged"]);
+    audited.ok(&["get", "db"]);
+    assert!(!holds_a_name(&audited));
+    let seed = audited.seed();
+    assert_eq!(audited.show(&["--name", "db", "--seed", text(&seed)]).len(), 2);
+    let told = audited.run(&["get", "db", "--audit-names", "hashed"]);
+    assert_eq!(told.code, 2, "{told:?}");
+}
+
+#[test]
+fn show_finds_by_permission_by_rule_and_by_circumstance() {
+    use nebula_credential::Decision;
+    use nebula_credential::audit::{AuditLogger, Event, EventKind};
+    use nebula_credential::{Circumstances, CredentialName, Permission};
+
+    let audited = Audited::new();
+    let log = AuditLogger::new(&audited.log);
+    for (permission, rule, allowed) in [
+        (Permission::Read, "payments", true),
+        (Permission::Read, "emergency:break-glass", true),
+        (Permission::Write, "emergency:on-call", true),
+        (Permission::Write, "allow-list", false),
+    ] {
+        let mut event = Event::new(EventKind::Accessed);
+        event.permission = Some(permission);
+        event.decided(&Decision {
+            allowed,
+            rule: rule.into(),
+        });
+        let mut told = Circumstances::default();
+        told.workflow = Some(CredentialName::new("invoices").unwrap());
+        told.environment = Some("a, b".into());
+        told.mfa = true;
+        event.circumstances = Some(told.into());
+        log.record(&event).unwrap();
+    }
+    drop(log);
+    let count = |options: &[&str]| audited.show(options).len();
+    assert_eq!(count(&["--permission", "write"]), 2);
+    assert_eq!(count(&["--rule", "emergency:*"]), 2);
+    assert_eq!(count(&["--rule", "emergency:on-call", "--permission", "read"]), 0);
+    assert_eq!(count(&["--rule", "payments"]), 1);
+    assert_eq!(count(&["--rule", "pay"]), 0);
+    assert_eq!(count(&["--event", "emergency_access"]), 2);
+    assert_eq!(count(&["--event", "scope_violation"]), 1);
+    assert_eq!(audited.run(&["audit", "show", "--permission", "all"]).code, 2);
+
+    let found = &audited.show(&["--rule", "payments"])[0];
+    assert_eq!(
+        json!([
+            found["workflow"],
+            found["environment"],
+            found["mfa"],
+            found["node"]
+        ]),
+        json!(["invoices", "a, b", true, null])
+    );
+    let shown = audited.ok(&["audit", "show", "--rule", "payments"]);
+    assert!(
+        shown.contains("workflow=invoices  environment=\"a, b\"  mfa=true"),
+        "{shown}"
+    );
+    let csv = audited.ok(&["audit", "show", "--rule", "payments", "--csv"]);
+    assert!(
+        csv.contains(",purpose,workflow,node,user,environment,address,mfa,allowed,"),
+        "{csv}"
+    );
+    assert!(
+        csv.contains(",,invoices,,,\"a, b\",,true,true,payments,"),
+        "{csv}"
+    );
+}
+
+#[test]
 fn tail_follows_what_comes() {
     let audited = Audited::new();
     audited.ok(&["get", "db"]);
