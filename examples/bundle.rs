@@ -1,7 +1,7 @@
 //! Hands credentials to a store with another key: export, seal, open, import.
 //!
 //! ```console
-//! cargo run -p nebula-credential-examples --example handover
+//! cargo run -p nebula-credential-examples --example bundle
 //! ```
 
 use std::error::Error;
@@ -12,10 +12,10 @@ use nebula_credential::prelude::*;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    handover().await
+    bundle().await
 }
 
-async fn handover() -> Result<(), Box<dyn Error>> {
+async fn bundle() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let store = |name: &str| {
         CredentialManager::builder()
@@ -38,7 +38,7 @@ async fn handover() -> Result<(), Box<dyn Error>> {
     // Alice. The passphrase goes to Bob by another way than the file.
     let bundle = alice.export(["prod/db", "token"]).await?;
     let sealed = seal(bundle, "correct horse battery staple").await?;
-    let file = directory.path().join("handover.ncb");
+    let file = directory.path().join("all.ncb");
     std::fs::write(&file, &sealed)?;
     println!("{} bytes, which show nothing but their number", sealed.len());
     assert!(
@@ -84,6 +84,6 @@ async fn open(file: &Path, passphrase: &'static str) -> Result<Bundle, Box<dyn E
 mod tests {
     #[tokio::test]
     async fn it_runs() {
-        super::handover().await.unwrap();
+        super::bundle().await.unwrap();
     }
 }

@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use nebula_credential::prelude::*;
-use nebula_credential::{Plaintext, decode_credential};
+use nebula_credential::{Phase, Plaintext, decode_credential};
 use serde_json::value::RawValue;
 
 /// A type of our own: the derive is all it needs.
@@ -74,7 +74,9 @@ async fn quickstart(env_file: &Path, json_file: &Path) -> Result<(), Box<dyn Err
         let mark = if version.current { "*" } else { " " };
         println!(
             "   {mark} version {} of {}, {}",
-            version.version, version.created_at, version.phase
+            version.version,
+            version.created_at,
+            version.phase.map_or("superseded", Phase::as_str)
         );
     }
 
