@@ -252,6 +252,27 @@ fn passphrase(from: &PassphraseFrom) -> Outcome<Passphrase> {
     })
 }
 
+/// Fewest characters of a new passphrase that opens something by itself. NIST SP 800-63B-4, section 3.1.1.2: a password that
+/// is the only factor has 15 or more.
+const PASSPHRASE_CHARS: usize = 15;
+/// Fewest beside a key file; there: one that is used with another factor has 8 or more.
+const PASSPHRASE_CHARS_BESIDE: usize = 8;
+
+/// Refuses a new passphrase that is too short. Whoever copies what it opens can try as many as they like.
+pub(crate) fn long_enough(text: &Passphrase, is_beside_key_file: bool) -> Outcome {
+    let least = match is_beside_key_file {
+        true => PASSPHRASE_CHARS_BESIDE,
+        false => PASSPHRASE_CHARS,
+    };
+    if text.chars() >= least {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("the new passphrase has fewer than {least} characters"),
+        "choose at least four random words",
+    ))
+}
+
 /// What a new key ring or a new slot of one is protected by. A key file is made if there is none.
 pub(crate) fn new_protector(unlock: &Unlock, store: &Path, output: &Output) -> Outcome<Box<dyn Protector>> {
     let text = match &unlock.passphrase {
@@ -259,6 +280,9 @@ pub(crate) fn new_protector(unlock: &Unlock, store: &Path, output: &Output) -> O
         Some(from) => Some(passphrase(from)?),
         None => None,
     };
+    if let Some(text) = &text {
+        long_enough(text, unlock.key_file.is_some())?;
+    }
     let key_file = match &unlock.key_file {
         Some(path) => Some(new_key_file(path, store, output)?),
         None => None,

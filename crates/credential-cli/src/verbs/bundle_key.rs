@@ -9,7 +9,7 @@ use crate::args::parse;
 use crate::exit::{Failure, Outcome};
 use crate::input;
 use crate::output::Output;
-use crate::unlock::is_missing;
+use crate::unlock::{is_missing, long_enough};
 
 /// What a new bundle is sealed for.
 #[derive(Debug, Args)]
@@ -65,6 +65,9 @@ impl ForKey {
             None if self.for_key_file.is_none() => Some(Passphrase::new(input::new_passphrase()?)),
             given => given,
         };
+        if let Some(text) = &text {
+            long_enough(text, self.for_key_file.is_some())?;
+        }
         let key_file = match &self.for_key_file {
             Some(path) => Some(key_file(path, store_key, output)?),
             None => None,

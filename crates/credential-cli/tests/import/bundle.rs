@@ -170,7 +170,7 @@ fn a_bundle_for_another_key_does_not_open() {
     let text = passphrase(&there, "wrong");
     import(&there, &file, &["--bundle-passphrase-file", &text]).refused(5, &["opens with a key file"]);
     let file = here.path("phrase.ncb");
-    let right = passphrase(&here, "right");
+    let right = passphrase(&here, "the right one, and long");
     export(&here, &file, &["--for-passphrase-file", &right]).ok();
     import(&there, &file, &["--bundle-passphrase-file", &text]).refused(5, &["passphrase is not the one"]);
     assert!(there.names().is_empty());

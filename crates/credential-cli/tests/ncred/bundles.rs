@@ -16,15 +16,15 @@ fn the_passphrase_of_a_bundle_is_asked_for_twice_when_it_is_new() {
             "there is no `script`",
         );
     };
-    terminal.answer("New passphrase: ", "open sesame");
-    terminal.answer("The same again: ", "open seasme");
+    terminal.answer("New passphrase: ", "open sesame, please");
+    terminal.answer("The same again: ", "open seasme, please");
     let (code, seen) = terminal.end();
     assert_eq!(code, Some(2), "{seen}");
     assert!(!bundle.exists());
 
     let mut terminal = Terminal::run(&place, &export).unwrap();
-    terminal.answer("New passphrase: ", "open sesame");
-    terminal.answer("The same again: ", "open sesame");
+    terminal.answer("New passphrase: ", "open sesame, please");
+    terminal.answer("The same again: ", "open sesame, please");
     let (code, seen) = terminal.end();
     assert_eq!(code, Some(0), "{seen}");
     assert!(seen.contains("which opens with a passphrase"), "{seen}");
@@ -33,11 +33,11 @@ fn the_passphrase_of_a_bundle_is_asked_for_twice_when_it_is_new() {
     let there = Place::new();
     let import = format!("import {}", text(&bundle));
     let mut terminal = Terminal::run(&there, &import).unwrap();
-    terminal.answer("Passphrase of the bundle: ", "open seasme");
+    terminal.answer("Passphrase of the bundle: ", "open seasme, please");
     let (code, seen) = terminal.end();
     assert_eq!(code, Some(5), "{seen}");
     let mut terminal = Terminal::run(&there, &import).unwrap();
-    terminal.answer("Passphrase of the bundle: ", "open sesame");
+    terminal.answer("Passphrase of the bundle: ", "open sesame, please");
     let (code, seen) = terminal.end();
     assert_eq!(code, Some(0), "{seen}");
     assert!(!seen.contains("sesame") && !seen.contains(SECRET), "{seen}");

@@ -140,3 +140,47 @@ fn a_descriptor_is_read_line_by_line_and_only_if_it_was_open() {
         assert!(closed.err.contains("not open"), "{closed:?}");
     }
 }
+
+#[test]
+fn a_new_passphrase_is_long_enough_and_an_old_one_opens() {
+    let place = Place::bare();
+    let key = place.path("keys/store");
+    let file = |chars: usize| place.file(&format!("passphrase-{chars}"), &"\u{e9}".repeat(chars));
+    for (chars, beside, code) in [(14, false, 2), (7, true, 2), (15, false, 0), (8, true, 0)] {
+        let (store, passphrase) = (place.path(&format!("store-{chars}")), file(chars));
+        let mut args = vec![
+            "init",
+            "--store",
+            text(&store),
+            "--passphrase-file",
+            text(&passphrase),
+        ];
+        if beside {
+            args.extend(["--key-file", text(&key)]);
+        }
+        let told = place.run(&args, "");
+        assert_eq!(told.code, code, "{chars}: {told:?}");
+        assert_eq!(told.err.contains("fewer than"), code == 2, "{told:?}");
+        assert_eq!(key.exists(), beside && code == 0);
+    }
+
+    let (store, short) = (place.path("old"), file(1));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let manager = nebula_credential::CredentialManager::builder()
+            .storage(nebula_credential::LocalStorage::new(&store))
+            .keys(nebula_credential::Keys::passphrase_file(&short))
+            .build();
+        manager.open().await.unwrap();
+        manager.key_ring().await.unwrap();
+    });
+    let old = [
+        "key",
+        "list",
+        "--store",
+        text(&store),
+        "--passphrase-file",
+        text(&short),
+    ];
+    assert_eq!(place.json(&old)[0]["kind"], "passphrase");
+}

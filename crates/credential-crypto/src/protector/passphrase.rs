@@ -64,6 +64,11 @@ impl Passphrase {
         Ok(Self::new(Box::<str>::from(line)))
     }
 
+    /// How many characters it has, for whoever refuses a new one that is too short.
+    pub fn chars(&self) -> usize {
+        self.text.expose_secret().chars().count()
+    }
+
     /// Other costs for slots made with it. Existing slots keep theirs.
     #[must_use]
     pub fn with_params(mut self, params: Argon2Params) -> Self {

@@ -211,6 +211,14 @@ pub(super) const GIVEN: &[Mistake] = &[
         says: &["opens with a key file", "--bundle-key-file"],
     },
     Mistake {
+        what: "a new passphrase that is too short",
+        args: &["key", "add", "--new-passphrase-fd", "0"],
+        stdin: "fourteen chars\n",
+        code: 2,
+        kind: "invalid_input",
+        says: &["fewer than 15 characters", "four random words"],
+    },
+    Mistake {
         what: "an export that is for nobody",
         args: &["export", "--out", "new.ncb"],
         stdin: "",
