@@ -234,10 +234,31 @@ pub(super) const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "audit-closed",
-        shows: "while its audit log is full, hung, moved or deleted, the stack releases nothing, within 2 s",
-        runs: &[&["test", AUDIT, "--test=audit", "failing", "--", "--nocapture"]],
+        shows: "while its audit log is full, hung, moved or deleted, the stack releases nothing, within 2 s; a sink whose peer \
+                dies or does not read holds nothing up, and no more memory than its queue",
+        runs: &[
+            &["test", AUDIT, "--test=audit", "failing", "--", "--nocapture"],
+            &[
+                "test",
+                FACADE,
+                "--all-features",
+                "--test=recorded",
+                "socket",
+                "--",
+                "--nocapture",
+            ],
+            &[
+                "test",
+                FACADE,
+                "--all-features",
+                "--test=recorded",
+                "stuck",
+                "--",
+                "--nocapture",
+            ],
+        ],
         environment: &[("NEBULA_PROOF_COUNT", "10000")],
-        figures: &[" values released"],
+        figures: &[" values released", "test result: ok."],
     },
     Proof {
         name: "conformance",

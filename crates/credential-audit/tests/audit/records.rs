@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use nebula_credential_audit::{
     AuditSeed, AuditSink, Event, EventKind, Names, OnFailure, WriterSink, entries,
 };
-use nebula_credential_core::{Decision, Permission, Principal, Version};
+use nebula_credential_core::{CredentialError, Decision, Permission, Principal, Version};
 use nebula_credential_testkit::TraceCapture;
 
 use crate::support::{Place, event, id};
@@ -194,4 +194,53 @@ fn best_effort_is_itself_recorded() {
     place.logger().record(&custom).unwrap();
     assert!(place.text().contains("\"detail\":\"fail closed\""));
     assert!(place.text().contains("exported 3 credentials"));
+}
+
+/// Makes the state that of a log from before it knew how credentials are named.
+fn age(place: &Place) {
+    let mut state = std::fs::read(place.beside("state")).unwrap();
+    let body = state.len() - 8;
+    state[8] = 1;
+    let check = blake3::hash(&state[..body]);
+    state[body..].copy_from_slice(&check.as_bytes()[..8]);
+    std::fs::write(place.beside("state"), state).unwrap();
+}
+
+#[test]
+fn a_log_whose_state_does_not_say_how_it_names_goes_on_as_whoever_writes_next() {
+    for (names, next) in [(None, Names::Tagged), (Some(Names::Tagged), Names::Clear)] {
+        let place = Place::new();
+        place.logger().record(&event(1)).unwrap();
+        age(&place);
+        assert!(place.verify().is_intact());
+        let log = match names {
+            Some(names) => place.builder().names(names).build(),
+            None => place.logger(),
+        };
+        log.record(&event(2)).unwrap();
+        assert_eq!(place.text().contains("name-2"), names.is_none());
+        // From then on it is known.
+        let told = place.builder().names(next).build().open();
+        assert!(matches!(told, Err(CredentialError::InvalidState(_))), "{told:?}");
+        place.logger().record(&event(3)).unwrap();
+        assert_eq!(place.text().contains("name-3"), names.is_none());
+        assert!(place.verify().is_intact());
+    }
+}
+
+#[test]
+fn an_event_too_long_to_be_recorded_is_refused_under_best_effort_and_the_log_goes_on() {
+    let place = Place::new();
+    let log = place.builder().on_failure(OnFailure::BestEffort).build();
+    let mut long = event(1);
+    long.detail = Some("x".repeat(70_000).into());
+    let refused = log.record(&long).unwrap_err();
+    assert!(
+        matches!(refused, CredentialError::LimitExceeded { .. }),
+        "{refused}"
+    );
+    assert!(log.missed(refused).is_err());
+    log.record(&event(2)).unwrap();
+    assert!(!place.text().contains("records_lost"));
+    assert!(place.verify().is_intact());
 }
