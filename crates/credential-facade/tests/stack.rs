@@ -13,6 +13,15 @@ use nebula_credential::{Labels, ManagerBuilder, MetricsEmitter, NoMetrics, Store
 use nebula_credential_testkit::{Fault, FaultStore, Gate};
 use tempfile::TempDir;
 
+/// What a third party would write: a store that does not tell of changes.
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "an example, of which this is not the only user"
+)]
+#[path = "../../credential-testkit/examples/third_party_store/store.rs"]
+mod shelf;
+
 #[derive(Credential)]
 struct Note {
     #[secret]
@@ -63,6 +72,12 @@ impl Place {
 }
 
 const TTL: Duration = Duration::from_secs(300);
+
+/// A store that does not tell of changes: a chain does if each of its stores does.
+fn silent(faults: &FaultStore) -> FallbackStore {
+    let shelf = StoreHandle::new(shelf::ShelfStore::default());
+    FallbackStore::new("only", faults.handle()).then("silent", shelf)
+}
 
 #[tokio::test]
 async fn a_value_is_read_once_and_then_served_from_memory() {
@@ -181,7 +196,7 @@ async fn a_handle_follows_rotations_by_whomever_and_ends_with_the_credential() {
 #[tokio::test]
 async fn a_handle_on_a_store_that_does_not_tell_of_changes_is_not_held_back_by_the_cache() {
     let place = Place::new();
-    let silent = FallbackStore::new("only", place.faults.handle());
+    let silent = silent(&place.faults);
     let theirs = place.theirs().build();
     theirs.store("n", note("0")).await.unwrap();
     let ours = place
@@ -204,7 +219,7 @@ async fn a_handle_hears_of_a_change_whose_outcome_is_not_known() {
     let place = Place::new();
     let theirs = place.theirs().build();
     theirs.store("n", note("0")).await.unwrap();
-    let silent = FallbackStore::new("only", place.faults.handle());
+    let silent = silent(&place.faults);
     let ours = place
         .builder(StoreHandle::new(silent))
         .key_ring_dir(place.directory.path().join("secrets"))
@@ -225,7 +240,7 @@ async fn a_handle_hears_of_a_change_whose_outcome_is_not_known() {
 #[tokio::test(start_paused = true)]
 async fn a_task_ends_with_the_last_clone_of_its_handle() {
     let place = Place::new();
-    let silent = FallbackStore::new("only", place.faults.handle());
+    let silent = silent(&place.faults);
     let silent = place
         .builder(StoreHandle::new(silent))
         .key_ring_dir(place.directory.path().join("secrets"));

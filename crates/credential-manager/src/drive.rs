@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use nebula_credential_cache::HandleUpdater;
 use nebula_credential_core::{
-    ChangeCounters, Credential, CredentialError, CredentialRef, Phase, RecordHead, Selector,
+    ChangeCounters, Credential, CredentialError, CredentialRef, ErrorKind, Phase, RecordHead, Selector,
 };
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -20,11 +20,13 @@ use crate::CredentialManager;
 /// How often the change counters of a store and the epoch of the policy are looked at: a few nanoseconds each time, for a
 /// change made by another process to be seen as soon as a person would notice.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often a store is asked for the head while its counters cannot be trusted.
+const BUSY: Duration = Duration::from_secs(1);
 /// How often the policy in force is asked again, because the time of a rule or a grant may be over: microseconds each time.
 #[cfg(feature = "access")]
 const DECIDE: Duration = Duration::from_secs(1);
-/// How often a store that does not tell of changes is asked for the head of a credential; also the longest pause between
-/// attempts that fail.
+/// How often a store is asked for the head of a credential at least: where it does not tell of changes, and where it does, in
+/// case the one who told has been cut off. Also the longest pause between attempts that fail.
 const ASK: Duration = Duration::from_secs(30);
 /// How long one attempt takes at most: the policy is not looked at meanwhile.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -51,6 +53,8 @@ pub(crate) struct Driver<C: Credential> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Nothing,
+    /// See whether the credential changed, though its store says that it did not.
+    Confirm,
     /// See whether the credential changed.
     Ask,
     /// Read it again whether or not it did: another policy may decide otherwise.
@@ -78,7 +82,7 @@ impl<C: Credential> Driver<C> {
     ) -> Self {
         expire(&mut updater, &head, manager);
         Self {
-            manager: manager.without_deadline(),
+            manager: manager.outliving_the_request(),
             id: head.id.clone(),
             updater,
             news,
@@ -141,6 +145,8 @@ impl<C: Credential> Driver<C> {
                     );
                     return self.denied(CredentialError::access_denied(error));
                 }
+                // By its counters, which can be read, nothing changed.
+                Err(_) if self.due == Due::Confirm => self.due = Due::Nothing,
                 Err(error) => self.failed(error),
             }
         }
@@ -165,7 +171,7 @@ impl<C: Credential> Driver<C> {
         if head.deleted_at.is_some() || head.phase == Phase::Revoked {
             return Ok(false);
         }
-        if self.settled && self.due == Due::Ask && head == self.head {
+        if self.settled && self.due <= Due::Ask && head == self.head {
             return Ok(true);
         }
         self.settled = false;
@@ -177,10 +183,18 @@ impl<C: Credential> Driver<C> {
             .await
         {
             Ok((read, value)) => self.hand_out(&read, value)?,
-            Err(error @ (CredentialError::Expired(_) | CredentialError::InvalidState(_))) => {
-                self.take_back(error);
-            }
-            Err(error) => return Err(error),
+            Err(error) => match error.kind() {
+                // A read is refused, and will be until there is another version or state.
+                ErrorKind::Expired | ErrorKind::InvalidState | ErrorKind::TypeMismatch | ErrorKind::Codec => {
+                    self.take_back(error);
+                }
+                // A read is refused for now: what was there before is not the value any more.
+                ErrorKind::Tampered | ErrorKind::UnsupportedFormat | ErrorKind::Key => {
+                    self.take_back(error.clone());
+                    return Err(error);
+                }
+                _ => return Err(error),
+            },
         }
         self.head = head;
         self.settled = true;
@@ -296,7 +310,9 @@ fn no_answer() -> CredentialError {
 pub(crate) struct News {
     counters: Option<(Arc<dyn ChangeCounters>, usize)>,
     stood: Option<u64>,
-    /// Of a store that does not tell of changes: when it is asked next.
+    /// When the store was asked last.
+    asked_at: Instant,
+    /// When it is asked next, whatever it tells.
     ask_at: Instant,
     /// Moves with changes made through the manager.
     changed: watch::Receiver<u64>,
@@ -316,6 +332,7 @@ impl News {
                 .as_ref()
                 .and_then(|(counters, counter)| counters.read(*counter)),
             counters,
+            asked_at: Instant::now(),
             ask_at: Instant::now() + ASK,
             changed: manager.inner.changed.subscribe(),
             #[cfg(feature = "access")]
@@ -326,26 +343,33 @@ impl News {
     /// Waits for a time to look.
     async fn wait(&mut self) {
         // The manager that makes changes lives as long as this task; a pause that passes is a time to look as well.
-        if timeout(LOOK, self.changed.changed()).await.is_ok() {
-            self.ask_at = Instant::now();
+        if timeout(LOOK, self.changed.changed()).await.is_ok() && self.counters.is_none() {
+            // Whichever credential changed: however many changes there are, not each is a reason to ask.
+            self.ask_at = self.ask_at.min(self.asked_at + LOOK);
         }
     }
 
     /// What there is to do since the last look; `head` is what is known of the credential.
     fn look(&mut self, manager: &CredentialManager, head: &RecordHead) -> Due {
-        let mut due = match &self.counters {
+        let now = Instant::now();
+        let moved = match &self.counters {
             Some((counters, counter)) => {
                 let stands = counters.read(*counter);
-                let moved = stands.is_none() || stands != self.stood;
+                let moved = stands != self.stood || (stands.is_none() && self.asked_at + BUSY <= now);
                 self.stood = stands;
-                if moved { Due::Ask } else { Due::Nothing }
+                moved
             }
-            None if self.ask_at <= Instant::now() => {
-                self.ask_at = Instant::now() + ASK;
-                Due::Ask
-            }
-            None => Due::Nothing,
+            None => self.ask_at <= now,
         };
+        let mut due = match moved {
+            true => Due::Ask,
+            false if self.ask_at <= now => Due::Confirm,
+            false => Due::Nothing,
+        };
+        if due != Due::Nothing {
+            self.asked_at = now;
+            self.ask_at = now + ASK;
+        }
         #[cfg(feature = "access")]
         if let Some(policy) = &mut self.policy {
             due = due.max(policy.look(manager, head));

@@ -188,11 +188,12 @@ impl CredentialManager {
         answer
     }
 
-    /// The same, for work that goes on after the deadline of the request that began it.
+    /// The same, for work that goes on after the request that began it: without its deadline, and its trace.
     #[cfg(feature = "cache")]
-    pub(crate) fn without_deadline(&self) -> Self {
+    pub(crate) fn outliving_the_request(&self) -> Self {
         Self {
             deadline: None,
+            trace_id: None,
             ..self.clone()
         }
     }

@@ -10,6 +10,7 @@ use nebula_credential::{Clock as _, Permission, StoreHandle};
 use nebula_credential_testkit::{Fault, TestClock};
 
 use crate::place::{Note, POLICY, Place, SHARED, note, rule, user};
+use crate::shelf;
 
 /// The next change; a handle that is not told of it in time has escaped.
 async fn next(changes: &mut Changes) -> Changed {
@@ -248,7 +249,8 @@ async fn a_store_that_does_not_tell_of_changes_does_not_put_off_the_policy() {
     let place = Place::new(&format!("{POLICY}{bob_reads}"));
     let alice = place.builder().build();
     alice.store("n", note("one")).await.unwrap();
-    let silent = FallbackStore::new("only", place.faults.handle());
+    let silent = StoreHandle::new(shelf::ShelfStore::default());
+    let silent = FallbackStore::new("first", place.faults.handle()).then("silent", silent);
     let bob = place
         .builder()
         .storage_handle(StoreHandle::new(silent))

@@ -19,6 +19,16 @@ mod looks;
 mod order;
 mod owners;
 mod place;
+mod refused;
 mod reload;
 mod tags;
 mod whose;
+
+/// What a third party would write: a store that does not tell of changes.
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "an example, of which this is not the only user"
+)]
+#[path = "../../../credential-testkit/examples/third_party_store/store.rs"]
+mod shelf;

@@ -9,6 +9,7 @@ use nebula_credential::{CredentialName, Permission, Principal, StoreHandle};
 use tempfile::TempDir;
 
 use crate::place::{POLICY, Place, note, rule, user};
+use crate::shelf;
 
 fn text(answer: Result<crate::place::Note, CredentialError>) -> Result<String, CredentialError> {
     answer.map(|note| note.text.clone())
@@ -78,7 +79,9 @@ impl Quiet {
 
     fn manager(&self, who: &str) -> nebula_credential::ManagerBuilder {
         let store = LocalStorage::new(self.directory.path().join("secrets"));
-        let quiet = FallbackStore::new("main", StoreHandle::new(store));
+        // A chain tells of changes if each of its stores does.
+        let silent = StoreHandle::new(shelf::ShelfStore::default());
+        let quiet = FallbackStore::new("main", StoreHandle::new(store)).then("silent", silent);
         CredentialManager::builder()
             .storage(quiet)
             .key_ring_dir(self.directory.path().join("ring"))
