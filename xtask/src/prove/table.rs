@@ -4,6 +4,7 @@ use super::Proof;
 
 const ACCESS: &str = "--package=nebula-credential-access";
 const AUDIT: &str = "--package=nebula-credential-audit";
+const CACHE: &str = "--package=nebula-credential-cache";
 const CLI: &str = "--package=nebula-credential-cli";
 const CRYPTO: &str = "--package=nebula-credential-crypto";
 const FACADE: &str = "--package=nebula-credential";
@@ -165,6 +166,7 @@ pub(super) const PROOFS: &[Proof] = &[
                 "--",
                 "--nocapture",
             ],
+            &["test", CACHE, "--test=memory", "--", "--nocapture"],
             &[
                 "test",
                 "--release",
@@ -174,6 +176,7 @@ pub(super) const PROOFS: &[Proof] = &[
                 "--",
                 "--nocapture",
             ],
+            &["test", "--release", CACHE, "--test=memory", "--", "--nocapture"],
             &[
                 "test",
                 "--release",
@@ -185,6 +188,31 @@ pub(super) const PROOFS: &[Proof] = &[
         ],
         environment: &[],
         figures: &[" copies", "copies of ", "test result: ok."],
+    },
+    Proof {
+        name: "freshness",
+        shows: "a rotation in one process is seen by the next read in another that keeps values in memory; how late",
+        runs: &[&[
+            "test",
+            FACADE,
+            "--all-features",
+            "--test=freshness",
+            "--",
+            "--nocapture",
+        ]],
+        environment: &[],
+        figures: &[" rotations, each seen"],
+    },
+    Proof {
+        name: "stack",
+        shows: "the order of the layers keeps its laws, and 10,000 who ask at once for what is not kept are one read",
+        runs: &[
+            &["test", CACHE, "--test=layer", "reads::", "--", "--nocapture"],
+            &["test", FACADE, "--all-features", "--test=stack"],
+            &["test", FACADE, "--all-features", "--test=laws"],
+        ],
+        environment: &[],
+        figures: &["test result: ok."],
     },
     Proof {
         name: "access",
