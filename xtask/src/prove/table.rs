@@ -207,7 +207,14 @@ pub(super) const PROOFS: &[Proof] = &[
         name: "stack",
         shows: "the order of the layers keeps its laws, and 10,000 who ask at once for what is not kept are one read",
         runs: &[
-            &["test", CACHE, "--test=layer", "reads::", "--", "--nocapture"],
+            &[
+                "test",
+                CACHE,
+                "--test=layer",
+                "ten_thousand_readers",
+                "--",
+                "--nocapture",
+            ],
             &["test", FACADE, "--all-features", "--test=stack"],
             &["test", FACADE, "--all-features", "--test=laws"],
         ],
