@@ -119,8 +119,15 @@ fn the_command_has_the_process_of_ncred_and_its_arguments_hold_no_secret() {
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let id = child.id().to_string();
-    // The shell may still be on its way to the command that it becomes.
-    let settled = |id: &str| while !proc(id, "cmdline").starts_with("sleep\0") {};
+    // The shell may still be on its way to the command that it becomes, and that on its way through the loader, which opens
+    // files of its own.
+    let asleep = |id: &str| {
+        proc(id, "stat")
+            .rsplit(") ")
+            .next()
+            .is_some_and(|rest| rest.starts_with('S'))
+    };
+    let settled = |id: &str| while !proc(id, "cmdline").starts_with("sleep\0") || !asleep(id) {};
     settled(&id);
     assert!(!proc(&id, "cmdline").contains(SECRET));
     assert!(!proc("self", "environ").contains(SECRET));
