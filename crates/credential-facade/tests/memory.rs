@@ -82,7 +82,10 @@ impl Scan {
 #[test]
 fn nothing_is_left() {
     let directory = tempfile::tempdir().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let (plain, hostile, passphrase) = (Canary::text(), Canary::hostile(), Canary::text());
     let hunter = LeakHunter::new()
         .hunt("plain", &plain)
@@ -217,5 +220,38 @@ fn nothing_is_left() {
     drop(manager);
     scan.finds_nothing("unlocking with a passphrase");
 
+    #[cfg(all(feature = "cache", feature = "access", feature = "audit"))]
+    whole_stack(&runtime, &plain, &mut scan);
+
     println!("{} scenarios, 0 copies", scan.scenarios);
+}
+
+/// Cached, decided on and recorded: at rest in memory, and when its time there is over, while nobody drives the runtime.
+#[cfg(all(feature = "cache", feature = "access", feature = "audit"))]
+fn whole_stack(runtime: &tokio::runtime::Runtime, canary: &Canary, scan: &mut Scan) {
+    use nebula_credential::access::{AccessLayer, AccessPolicy, Policies};
+    use nebula_credential::audit::AuditLogger;
+
+    const TTL: Duration = Duration::from_secs(1);
+    let policy = "version = 1\n[[rules]]\nid = \"all\"\neffect = \"allow\"\nprincipals = [\"process\"]\n\
+                  permissions = [\"*\"]\ntenants = [\"*\"]\n";
+    let policies = Policies::new(AccessPolicy::parse(policy).unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let manager = builder(directory.path())
+        .cache_ttl(TTL)
+        .access(AccessLayer::new(policies))
+        .audit_log(AuditLogger::new(directory.path().join("log.jsonl")))
+        .build();
+    runtime
+        .block_on(async { manager.store("token", token(canary)).await })
+        .unwrap();
+    for _ in 0..10 {
+        drop(runtime.block_on(manager.get::<Token>("token")).unwrap());
+    }
+    let stats = manager.cache_stats().unwrap();
+    assert_eq!((stats.hits, stats.entries), (9, 1));
+    scan.finds_nothing("ten gets through cache, access control and audit log");
+    std::thread::sleep(TTL + Duration::from_secs(1));
+    assert_eq!(manager.cache_stats().unwrap().entries, 0);
+    scan.finds_nothing("its time in the cache and a second");
 }
