@@ -29,7 +29,8 @@ impl From<bool> for Truth {
 }
 
 /// Text, with `{workflow}`, `{node}`, `{user}` or `{principal}` for what the request says of itself, and one `*` at
-/// the end for whatever follows. A principal is a kind and a name, as in `user/alice`; no name holds a `/`. Matching is of whole texts and takes time linear in them.
+/// the end for whatever follows. A principal is a kind and a name, as in `user/alice`; a name that holds a `/` is not
+/// known. Matching is of whole texts and takes time linear in them.
 #[derive(Debug, Clone)]
 pub(crate) struct Pattern {
     pieces: Vec<Piece>,
@@ -120,7 +121,7 @@ impl Pattern {
             if before.contains('}') {
                 return Err("has a `}` without a `{`; write {workflow}, {node}, {user} or {principal}");
             }
-            // No name holds a `/`, so that this is where the one before it ends.
+            // No name that is known holds a `/`, so that this is where the one before it ends.
             if !pieces.is_empty() && !before.contains('/') {
                 return Err("has two names in braces without a `/` between; put one there");
             }

@@ -8,7 +8,7 @@ use nebula_credential_core::{
 };
 
 use crate::permissions::Permissions;
-use crate::record::{GRANT_PREFIX, GRANTS_MAX, Grant, OWNER_TAG, is_owner, owner};
+use crate::record::{GRANT_PREFIX, GRANTS_MAX, Grant, OWNER_TAG, granted, grants, is_owner, owner};
 
 /// A change of who a credential is shared with.
 ///
@@ -26,7 +26,8 @@ pub enum Sharing {
         until: Option<DateTime<Utc>>,
     },
     /// Ends everything that is shared with this one, and with it what that one shared in turn, and so on; the owner's
-    /// own grants stay.
+    /// own grants stay. Who has it by a grant without [`Permission::Admin`] ends so what they shared with this one
+    /// themselves: what others did is not theirs to end, and stays.
     Revoke {
         /// With whom.
         from: Principal,
@@ -97,7 +98,14 @@ impl Sharing {
                 tags
             }
             Self::Revoke { from } => {
-                let ended = ended_with(&head.tags, |grant| grant.to == *from);
+                let shared = |grant: &Grant| grant.to == *from;
+                let own = |grant: &Grant| shared(grant) && grant.by == *by;
+                // Where none is his own, all are asked for, and the refusal says why.
+                let ended = if passes_on(&head.tags, by, now) && grants(&head.tags).any(|grant| own(&grant)) {
+                    ended_with(&head.tags, own, now)
+                } else {
+                    ended_with(&head.tags, shared, now)
+                };
                 kept.retain(|(key, _)| !ended.contains(key));
                 if ended.is_empty() {
                     return Err(CredentialError::invalid_state(format!(
@@ -162,9 +170,16 @@ fn grant_key(number: usize) -> String {
     format!("{GRANT_PREFIX}{number}")
 }
 
+/// Whether `who` has what they share by grants alone, as far as the tags tell: neither as the owner nor as one who was
+/// granted [`Permission::Admin`].
+fn passes_on(tags: &Tags, who: &Principal, now: DateTime<Utc>) -> bool {
+    let granted = granted(tags, who, now);
+    !granted.is_empty() && !granted.contains(Permission::Admin) && !is_owner(tags, who)
+}
+
 /// The keys of the grants among `tags` that end where those end that `begin` picks: they themselves, and what was granted
-/// by someone to whom then nothing is granted any more. The owner needs no grant to share.
-fn ended_with(tags: &Tags, begin: impl Fn(&Grant) -> bool) -> BTreeSet<&str> {
+/// by someone to whom then nothing is granted any more that holds at `now`. The owner needs no grant to share.
+fn ended_with(tags: &Tags, begin: impl Fn(&Grant) -> bool, now: DateTime<Utc>) -> BTreeSet<&str> {
     let all: Vec<(&str, Grant)> = tags
         .iter()
         .filter(|(key, _)| key.starts_with(GRANT_PREFIX))
@@ -175,8 +190,11 @@ fn ended_with(tags: &Tags, begin: impl Fn(&Grant) -> bool) -> BTreeSet<&str> {
     // Ends: each round but the last adds one of at most [`GRANTS_MAX`].
     loop {
         let has_lost = |by: &Principal| {
-            let mut to_them = all.iter().filter(|(_, grant)| grant.to == *by).peekable();
-            to_them.peek().is_some() && to_them.all(|(key, _)| ended.contains(key)) && !is_owner(tags, by)
+            let mut to_them = all.iter().filter(|(_, grant)| grant.to == *by);
+            let loses = to_them.clone().any(|(key, _)| ended.contains(key));
+            loses
+                && to_them.all(|(key, grant)| ended.contains(key) || !grant.holds(now))
+                && !is_owner(tags, by)
         };
         let next = all
             .iter()
@@ -227,7 +245,7 @@ pub(crate) fn check_sharing(
     let owns = is_owner(current, by);
     let changed = |key: &str| current.get(key) != wanted.get(key);
     // What another shared, only the owner ends, or who administers everything, or who ends what that one had it from.
-    let may_end = ended_with(current, |grant| grant.by == *by);
+    let may_end = ended_with(current, |grant| grant.by == *by, now);
     let may_end =
         |key: &str, old: &str| administers || owns || Grant::parse(old).is_none() || may_end.contains(key);
     let may_begin = |key: &str, new: &str| {
@@ -253,13 +271,17 @@ pub(crate) fn check_sharing(
         let lawful = if key == OWNER_TAG {
             // The first owner stays; what names none is repaired.
             owner(current).is_none() && administers && new.is_some_and(|new| new.parse::<Principal>().is_ok())
+        } else if old.is_some_and(|old| !may_end(key, old)) {
+            return Err(CredentialError::access_denied(
+                "nobody ends what others granted on what is not theirs; ask who granted it, or the owner",
+            ));
         } else {
-            old.is_none_or(|old| may_end(key, old)) && new.map_or(Ok(true), |new| may_begin(key, new))?
+            new.map_or(Ok(true), |new| may_begin(key, new))?
         };
         if !lawful {
             return Err(CredentialError::access_denied(
-                "nobody grants what they lack, for longer than they have it, or to themselves, ends what others granted on \
-                 what is not theirs, or changes the owner; share less",
+                "nobody grants what they lack, for longer than they have it, or to themselves, or changes the owner; share \
+                 less",
             ));
         }
     }

@@ -161,6 +161,56 @@ async fn who_passed_it_on_ends_what_hangs_on_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_grant_that_has_ended_keeps_nothing_alive() {
+    let (world, db) = world().await;
+    let hour = world.clock.now() + TimeDelta::hours(1);
+    for (by, to, until) in [
+        ("user:alice", "user:carl", None),
+        ("user:carl", "user:bob", None),
+        ("user:alice", "user:bob", Some(hour)),
+        ("user:bob", "user:dan", None),
+    ] {
+        share(&world, &db, by, to, until).await.unwrap();
+    }
+    world.clock.advance(Duration::from_secs(3600));
+    end(&world, &db, "user:alice", "user:carl").await.unwrap();
+    for who in ["user:carl", "user:bob", "user:dan"] {
+        assert!(world.get(who, &db).await.unwrap_err().is_not_found(), "{who}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_passed_it_on_takes_it_back_beside_what_others_shared() {
+    let (world, db) = world().await;
+    for (by, to) in [
+        ("user:alice", "user:carl"),
+        ("user:carl", "user:bob"),
+        ("user:alice", "user:bob"),
+        ("user:root", "user:bob"),
+        ("user:bob", "user:dan"),
+    ] {
+        share(&world, &db, by, to, None).await.unwrap();
+    }
+    let by = || -> Vec<String> {
+        let tags = world.shelf.tags(&db);
+        let to_bob = grants(&tags).filter(|grant| grant.to == principal("user:bob"));
+        to_bob.map(|grant| grant.by.to_string()).collect()
+    };
+    end(&world, &db, "user:carl", "user:bob").await.unwrap();
+    assert_eq!(by(), ["user:alice", "user:root"]);
+    world.get("user:dan", &db).await.unwrap();
+    let error = end(&world, &db, "user:carl", "user:bob").await.unwrap_err();
+    assert!(error.is_access_denied(), "{error}");
+    assert!(
+        error.to_string().ends_with("ask who granted it, or the owner"),
+        "{error}"
+    );
+    // Who administers it ends what others shared, too.
+    end(&world, &db, "user:root", "user:bob").await.unwrap();
+    assert_eq!(shared_with(&world, &db), ["user:carl"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_owner_that_cannot_be_read_is_repaired_by_an_administrator() {
     let (world, db) = world().await;
     let adopt = Sharing::Adopt {
