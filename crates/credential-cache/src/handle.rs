@@ -9,11 +9,13 @@ use chrono::{DateTime, Utc};
 use nebula_credential_core::{Clock, CredentialError, CredentialRef, Version};
 use tokio::sync::watch;
 
+use crate::changes::{ChangeKind, Changes, Latest};
+
 /// A credential in use for long, always at its current value. Clones are the same handle.
 ///
 /// Reading takes no lock and waits for nobody. Whoever rotates, refreshes or revokes the credential tells the
 /// [`HandleUpdater`]; a replaced value is dropped, and wiped by its type, when its last reader has let go of it. A value
-/// that [expires](HandleUpdater::expires_at) is not handed out from that moment on, whether or not somebody says so.
+/// that [expires](HandleUpdater::expires) is not handed out from that moment on, whether or not somebody says so.
 pub struct CredentialHandle<C> {
     live: Arc<Live<C>>,
     /// Held by handles alone, so that whoever keeps the value current hears when the last one is dropped.
@@ -36,17 +38,34 @@ struct Versioned<C> {
     expiry: OnceLock<Expiry>,
 }
 
-struct Expiry {
+/// When a value ceases to work, and by which clock.
+#[derive(Clone)]
+pub struct Expiry {
     at: DateTime<Utc>,
     clock: Arc<dyn Clock>,
 }
 
+impl Expiry {
+    /// From `at` on, by `clock`.
+    pub fn new(at: DateTime<Utc>, clock: Arc<dyn Clock>) -> Self {
+        Self { at, clock }
+    }
+}
+
+impl fmt::Debug for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expiry")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<C> Versioned<C> {
-    fn new(version: Version, value: C) -> Self {
+    fn new(version: Version, value: C, expiry: Option<Expiry>) -> Self {
         Self {
             version,
             value,
-            expiry: OnceLock::new(),
+            expiry: expiry.map_or_else(OnceLock::new, OnceLock::from),
         }
     }
 
@@ -64,15 +83,10 @@ impl<C> Versioned<C> {
 impl<C: Send + Sync + 'static> CredentialHandle<C> {
     /// A handle on `value`, and what keeps it current.
     pub fn new(id: CredentialRef, version: Version, value: C) -> (Self, HandleUpdater<C>) {
-        let (sender, latest) = watch::channel(Latest {
-            number: 0,
-            rotated: 0,
-            kind: ChangeKind::Refreshed,
-            version,
-        });
+        let (sender, latest) = watch::channel(Latest::at(version));
         let live = Arc::new(Live {
             id,
-            current: ArcSwapOption::from_pointee(Versioned::new(version, value)),
+            current: ArcSwapOption::from_pointee(Versioned::new(version, value, None)),
             why: ArcSwapOption::empty(),
             latest,
         });
@@ -127,14 +141,7 @@ impl<C: Send + Sync + 'static> CredentialHandle<C> {
 
     /// The changes from now on. A subscriber that must not miss one subscribes first, then loads.
     pub fn changes(&self) -> Changes {
-        let mut latest = self.live.latest.clone();
-        let seen = latest.borrow_and_update().number;
-        Changes {
-            id: self.live.id.clone(),
-            latest,
-            seen,
-            rebuilt: seen,
-        }
+        Changes::from_now_on(self.live.id.clone(), self.live.latest.clone())
     }
 
     /// Whether there is still someone who keeps the value current.
@@ -214,30 +221,46 @@ pub struct HandleUpdater<C> {
 }
 
 impl<C: Send + Sync + 'static> HandleUpdater<C> {
-    /// A new secret took the place of the old one.
+    /// A new secret took the place of the old one. No reader has it from its `expiry` on, if it has one.
     ///
     /// # Errors
     /// [`CredentialError::VersionConflict`] for news that came too late: `version` is not newer than the present one.
     /// Once the handle has ended, why. Nothing changes then.
-    pub fn rotated(&mut self, version: Version, value: C) -> Result<(), CredentialError> {
-        self.replace(ChangeKind::Rotated, version, value)
+    pub fn rotated(
+        &mut self,
+        version: Version,
+        value: C,
+        expiry: Option<Expiry>,
+    ) -> Result<(), CredentialError> {
+        self.replace(ChangeKind::Rotated, version, value, expiry)
     }
 
     /// The same grant has a new value, such as an access token with a later expiry; stored as a new version or not.
     ///
     /// # Errors
     /// As for [`rotated`](Self::rotated), but the version may be the present one.
-    pub fn refreshed(&mut self, version: Version, value: C) -> Result<(), CredentialError> {
-        self.replace(ChangeKind::Refreshed, version, value)
+    pub fn refreshed(
+        &mut self,
+        version: Version,
+        value: C,
+        expiry: Option<Expiry>,
+    ) -> Result<(), CredentialError> {
+        self.replace(ChangeKind::Refreshed, version, value, expiry)
     }
 
-    /// The value there is now ceases to work at `at` by `clock`: from then on every [`load`](CredentialHandle::load) is an
-    /// error, until another value takes its place. Said once for each value; where it is not said, none is.
-    pub fn expires_at(&mut self, at: DateTime<Utc>, clock: Arc<dyn Clock>) {
+    /// The value there is now has an expiry, and nobody has said so yet: from then on every
+    /// [`load`](CredentialHandle::load) is an error, until another value takes its place. For the value a handle is made with,
+    /// before anybody has the handle; what follows is [given](Self::rotated) with its own.
+    pub fn expires(&mut self, expiry: Expiry) {
         if let Some(current) = self.live.current.load().as_deref() {
             // The first word stands: readers may have gone by it.
-            let _ = current.expiry.set(Expiry { at, clock });
+            let _ = current.expiry.set(expiry);
         }
+    }
+
+    /// Why the value there is now is not handed out: its time is over. `None` where it is, and where there is none.
+    pub fn expired(&self) -> Option<CredentialError> {
+        self.live.current.load().as_deref()?.check(&self.live.id).err()
     }
 
     /// The value must not be handed out for now, such as one that expired, or that could not be checked for too long: every
@@ -300,7 +323,13 @@ impl<C: Send + Sync + 'static> HandleUpdater<C> {
         }
     }
 
-    fn replace(&mut self, kind: ChangeKind, version: Version, value: C) -> Result<(), CredentialError> {
+    fn replace(
+        &mut self,
+        kind: ChangeKind,
+        version: Version,
+        value: C,
+        expiry: Option<Expiry>,
+    ) -> Result<(), CredentialError> {
         if self.is_over {
             return Err(self.live.why());
         }
@@ -315,21 +344,14 @@ impl<C: Send + Sync + 'static> HandleUpdater<C> {
         }
         self.live
             .current
-            .store(Some(Arc::new(Versioned::new(version, value))));
+            .store(Some(Arc::new(Versioned::new(version, value, expiry))));
         self.announce(kind, version);
         Ok(())
     }
 
     /// After the value was replaced: whoever hears of it loads the new one.
     fn announce(&self, kind: ChangeKind, version: Version) {
-        self.sender.send_modify(|latest| {
-            latest.number += 1;
-            if kind == ChangeKind::Rotated {
-                latest.rotated = latest.number;
-            }
-            latest.kind = kind;
-            latest.version = version;
-        });
+        self.sender.send_modify(|latest| latest.becomes(kind, version));
     }
 }
 
@@ -338,88 +360,5 @@ impl<C> fmt::Debug for HandleUpdater<C> {
         f.debug_struct("HandleUpdater")
             .field("id", &self.live.id)
             .finish_non_exhaustive()
-    }
-}
-
-/// What happened to a credential.
-#[non_exhaustive]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ChangeKind {
-    /// A new secret took the place of the old one, which will cease to work: rebuild what was made with it.
-    Rotated,
-    /// The same grant has a new value: what was made with the old one goes on.
-    Refreshed,
-    /// It cannot be had for now, and [`load`](CredentialHandle::load) says why: make nothing new with it. What was made with
-    /// it may go on. Another change follows when there is a value again, or never will be.
-    Suspended,
-    /// It must not be used any more: close what was made with it.
-    Revoked,
-}
-
-impl ChangeKind {
-    /// The stable name, in `snake_case`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rotated => "rotated",
-            Self::Refreshed => "refreshed",
-            Self::Suspended => "suspended",
-            Self::Revoked => "revoked",
-        }
-    }
-}
-
-/// A change of a credential.
-#[non_exhaustive]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
-    /// What happened; [`Rotated`](ChangeKind::Rotated) also for a refresh, if a rotation before it was missed.
-    pub kind: ChangeKind,
-    /// The credential.
-    pub id: CredentialRef,
-    /// The version it is at now; of a revoked one, the last.
-    pub version: Version,
-    /// How many changes before this one this subscriber was too slow for. This one stands for them.
-    pub missed: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Latest {
-    number: u64,
-    /// The number of the last rotation.
-    rotated: u64,
-    kind: ChangeKind,
-    version: Version,
-}
-
-/// The changes of one credential. However slow a subscriber is, it learns of the latest, and of how many it missed.
-#[derive(Debug, Clone)]
-pub struct Changes {
-    id: CredentialRef,
-    latest: watch::Receiver<Latest>,
-    seen: u64,
-    /// The number of the last change this subscriber was told to rebuild for, or later.
-    rebuilt: u64,
-}
-
-impl Changes {
-    /// Waits for the next change; `None` when there is nobody left to make one. May be cancelled: nothing is lost.
-    pub async fn next(&mut self) -> Option<Changed> {
-        self.latest.changed().await.ok()?;
-        let latest = *self.latest.borrow_and_update();
-        let kind = match latest.kind {
-            ChangeKind::Refreshed if latest.rotated > self.rebuilt => ChangeKind::Rotated,
-            kind => kind,
-        };
-        if kind == ChangeKind::Rotated {
-            self.rebuilt = latest.number;
-        }
-        let missed = latest.number.saturating_sub(self.seen.saturating_add(1));
-        self.seen = latest.number;
-        Some(Changed {
-            kind,
-            id: self.id.clone(),
-            version: latest.version,
-            missed,
-        })
     }
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod changes;
 mod config;
 mod entry;
 mod fence;
@@ -14,8 +15,9 @@ mod state;
 mod stats;
 mod vault;
 
+pub use changes::{ChangeKind, Changed, Changes};
 pub use config::{CacheBuilder, ENTRIES_MAX, LIFE_MAX, NEGATIVE_LIFE_MAX, USES_MAX};
-pub use handle::{ChangeKind, Changed, Changes, CredentialHandle, HandleUpdater, Snapshot};
+pub use handle::{CredentialHandle, Expiry, HandleUpdater, Snapshot};
 pub use layer::{Cache, CacheFuture, CacheLayer};
 pub use provider::CachedCredentialProvider;
 pub use stats::CacheStats;

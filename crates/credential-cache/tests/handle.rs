@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nebula_credential_cache::{ChangeKind, CredentialHandle, HandleUpdater};
+use nebula_credential_cache::{ChangeKind, CredentialHandle, Expiry, HandleUpdater};
 use nebula_credential_core::{
     Clock as _, CredentialError, CredentialName, CredentialRef, Scope, TenantId, Version,
 };
@@ -38,7 +38,7 @@ fn readers_see_the_value_that_was_stored_last() {
     let (handle, mut updater) = handle("one");
     let clone = handle.clone();
     let old = handle.load().unwrap();
-    updater.rotated(v(2), "two").unwrap();
+    updater.rotated(v(2), "two", None).unwrap();
     assert_eq!(clone.with(|value| *value).unwrap(), "two");
     let new = clone.load().unwrap();
     assert_eq!((*new, new.version()), ("two", v(2)));
@@ -60,8 +60,8 @@ fn a_revoked_credential_is_never_handed_out_again() {
     assert!(revoked(handle.load().unwrap_err()));
     assert!(revoked(handle.version().unwrap_err()));
     assert!(revoked(handle.with(|_| panic!("not read")).unwrap_err()));
-    assert!(revoked(updater.refreshed(v(2), "two").unwrap_err()));
-    assert!(revoked(updater.rotated(v(3), "three").unwrap_err()));
+    assert!(revoked(updater.refreshed(v(2), "two", None).unwrap_err()));
+    assert!(revoked(updater.rotated(v(3), "three", None).unwrap_err()));
     assert!(revoked(handle.load().unwrap_err()));
 }
 
@@ -69,7 +69,9 @@ fn a_revoked_credential_is_never_handed_out_again() {
 fn a_value_is_not_handed_out_from_its_expiry_on_until_another_takes_its_place() {
     let clock = TestClock::new();
     let (handle, mut updater) = handle("one");
-    updater.expires_at(clock.now() + Duration::from_secs(60), Arc::new(clock.clone()));
+    let minute = Duration::from_secs(60);
+    let expiry = |clock: &TestClock| Expiry::new(clock.now() + minute, Arc::new(clock.clone()));
+    updater.expires(expiry(&clock));
     let held = handle.load().unwrap();
     clock.advance(Duration::from_micros(59_999_999));
     assert_eq!(handle.with(|value| *value).unwrap(), "one");
@@ -82,9 +84,21 @@ fn a_value_is_not_handed_out_from_its_expiry_on_until_another_takes_its_place() 
         "{error}"
     );
     assert_eq!(*held, "one", "what is held stays as it was");
-    updater.rotated(v(2), "two").unwrap();
+    assert!(updater.expired().unwrap().is_expired());
+    updater.rotated(v(2), "two", None).unwrap();
     clock.advance(Duration::from_secs(3600));
     assert_eq!(*handle.load().unwrap(), "two");
+    assert!(updater.expired().is_none());
+
+    // What comes with its expiry is guarded from the moment anybody can have it.
+    updater.refreshed(v(2), "fresh", Some(expiry(&clock))).unwrap();
+    updater.expires(Expiry::new(clock.now() + 2 * minute, Arc::new(clock.clone())));
+    clock.advance(minute);
+    assert!(handle.load().unwrap_err().is_expired());
+    updater.rotated(v(3), "three", Some(expiry(&clock))).unwrap();
+    assert_eq!(*handle.load().unwrap(), "three");
+    clock.advance(minute);
+    assert!(handle.load().unwrap_err().is_expired());
 }
 
 #[tokio::test]
@@ -105,11 +119,11 @@ async fn what_is_suspended_comes_back_and_what_has_ended_does_not() {
     assert_eq!((change.kind, change.version), (ChangeKind::Suspended, v(1)));
     assert!(
         updater
-            .rotated(v(1), Counted::new(&count))
+            .rotated(v(1), Counted::new(&count), None)
             .unwrap_err()
             .is_conflict()
     );
-    updater.refreshed(v(1), Counted::new(&count)).unwrap();
+    updater.refreshed(v(1), Counted::new(&count), None).unwrap();
     assert_eq!(handle.version().unwrap(), v(1));
     let change = changes.next().await.unwrap();
     assert_eq!((change.kind, change.missed), (ChangeKind::Refreshed, 0));
@@ -119,7 +133,10 @@ async fn what_is_suspended_comes_back_and_what_has_ended_does_not() {
     updater.ended(CredentialError::unavailable("later"));
     updater.suspended(CredentialError::unavailable("later"));
     updater.revoked();
-    assert_eq!(updater.refreshed(v(1), Counted::new(&count)).unwrap_err(), denied);
+    assert_eq!(
+        updater.refreshed(v(1), Counted::new(&count), None).unwrap_err(),
+        denied
+    );
     assert_eq!(handle.load().unwrap_err(), denied);
     let change = changes.next().await.unwrap();
     assert_eq!((change.kind, change.missed), (ChangeKind::Revoked, 0));
@@ -129,28 +146,28 @@ async fn what_is_suspended_comes_back_and_what_has_ended_does_not() {
 async fn a_rotation_is_not_missed_because_of_a_suspension_after_it() {
     let (handle, mut updater) = handle(1);
     let mut changes = handle.changes();
-    updater.rotated(v(2), 2).unwrap();
+    updater.rotated(v(2), 2, None).unwrap();
     updater.suspended(CredentialError::unavailable("away"));
     assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Suspended);
-    updater.refreshed(v(2), 2).unwrap();
+    updater.refreshed(v(2), 2, None).unwrap();
     assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Rotated);
-    updater.refreshed(v(2), 2).unwrap();
+    updater.refreshed(v(2), 2, None).unwrap();
     assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Refreshed);
 }
 
 #[test]
 fn news_that_come_too_late_change_nothing() {
     let (handle, mut updater) = handle("one");
-    updater.rotated(v(3), "three").unwrap();
+    updater.rotated(v(3), "three", None).unwrap();
     for late in [
-        updater.rotated(v(2), "two"),
-        updater.rotated(v(3), "3"),
-        updater.refreshed(v(2), "two"),
+        updater.rotated(v(2), "two", None),
+        updater.rotated(v(3), "3", None),
+        updater.refreshed(v(2), "two", None),
     ] {
         assert!(late.unwrap_err().is_conflict());
     }
     assert_eq!(*handle.load().unwrap(), "three");
-    updater.refreshed(v(3), "a fresh three").unwrap();
+    updater.refreshed(v(3), "a fresh three", None).unwrap();
     assert_eq!(*handle.load().unwrap(), "a fresh three");
 }
 
@@ -158,7 +175,7 @@ fn news_that_come_too_late_change_nothing() {
 async fn subscribers_hear_of_every_change() {
     let (handle, mut updater) = handle("one");
     let mut changes = handle.changes();
-    updater.rotated(v(2), "two").unwrap();
+    updater.rotated(v(2), "two", None).unwrap();
     let change = changes.next().await.unwrap();
     assert_eq!(
         (change.kind, change.version, change.missed),
@@ -170,7 +187,7 @@ async fn subscribers_hear_of_every_change() {
         "two",
         "the value is there before the news"
     );
-    updater.refreshed(v(2), "two'").unwrap();
+    updater.refreshed(v(2), "two'", None).unwrap();
     assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Refreshed);
     updater.revoked();
     assert_eq!(changes.next().await.unwrap().kind, ChangeKind::Revoked);
@@ -185,16 +202,16 @@ async fn subscribers_hear_of_every_change() {
 async fn a_slow_subscriber_learns_what_it_missed_and_misses_no_rotation() {
     let (handle, mut updater) = handle(0);
     let mut changes = handle.changes();
-    updater.refreshed(v(2), 2).unwrap();
-    updater.rotated(v(3), 3).unwrap();
-    updater.refreshed(v(4), 4).unwrap();
+    updater.refreshed(v(2), 2, None).unwrap();
+    updater.rotated(v(3), 3, None).unwrap();
+    updater.refreshed(v(4), 4, None).unwrap();
     let change = changes.next().await.unwrap();
     assert_eq!(
         (change.kind, change.version, change.missed),
         (ChangeKind::Rotated, v(4), 2)
     );
-    updater.refreshed(v(5), 5).unwrap();
-    updater.refreshed(v(6), 6).unwrap();
+    updater.refreshed(v(5), 5, None).unwrap();
+    updater.refreshed(v(6), 6, None).unwrap();
     let change = changes.next().await.unwrap();
     assert_eq!(
         (change.kind, change.version, change.missed),
@@ -203,7 +220,7 @@ async fn a_slow_subscriber_learns_what_it_missed_and_misses_no_rotation() {
 
     // The last word is heard although nobody is left to say it.
     let mut late = handle.changes();
-    updater.rotated(v(7), 7).unwrap();
+    updater.rotated(v(7), 7, None).unwrap();
     updater.revoked();
     drop(updater);
     let change = late.next().await.unwrap();
@@ -235,7 +252,7 @@ fn a_replaced_value_is_dropped_with_its_last_reader() {
     let count = Arc::default();
     let (handle, mut updater) = handle(Counted::new(&count));
     let held = handle.load().unwrap();
-    updater.rotated(v(2), Counted::new(&count)).unwrap();
+    updater.rotated(v(2), Counted::new(&count), None).unwrap();
     assert_eq!(count.load(Ordering::SeqCst), 2);
     drop(held);
     assert_eq!(count.load(Ordering::SeqCst), 1);
@@ -265,7 +282,7 @@ fn readers_on_many_threads_see_versions_in_order_and_values_whole() {
             });
         }
         for number in 2..=LAST {
-            updater.rotated(v(number), [number; 64]).unwrap();
+            updater.rotated(v(number), [number; 64], None).unwrap();
         }
     });
 }

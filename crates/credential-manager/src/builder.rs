@@ -19,7 +19,9 @@ use nebula_credential_core::{
 use nebula_credential_crypto::KeyRingFile;
 #[cfg(feature = "resilience")]
 use nebula_credential_resilience::{BreakerState, Resilience};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
+#[cfg(feature = "cache")]
+use tokio::sync::broadcast;
 use tower::ServiceExt as _;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -245,18 +247,24 @@ impl ManagerBuilder {
             #[cfg(feature = "cache")]
             handle_stale_if_error: self.handle_stale_if_error,
             opened: OnceCell::new(),
-            changed: watch::Sender::new(0),
+            #[cfg(feature = "cache")]
+            changed: broadcast::Sender::new(CHANGES_KEPT),
         };
         CredentialManager::from_parts(inner, self.tenant, self.scope, self.principal)
     }
 }
 
+/// How many changes a live handle may be late for before it asks without knowing whether one is about its credential.
+#[cfg(feature = "cache")]
+const CHANGES_KEPT: usize = 64;
+
 /// What all clones of a manager share.
 pub(crate) struct Inner {
     source: Source,
     opened: OnceCell<Opened>,
-    /// Moves with every change made through the manager or a clone of it.
-    pub(crate) changed: watch::Sender<u64>,
+    /// Tells which credential each change made through the manager or a clone of it is about.
+    #[cfg(feature = "cache")]
+    pub(crate) changed: broadcast::Sender<CredentialRef>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) keep_versions: u32,
     pub(crate) secret_limit: usize,
@@ -284,6 +292,11 @@ impl Opened {
     /// The key ring, unlocked.
     pub(crate) async fn ring(&self) -> Result<&KeyRingFile, CredentialError> {
         self.lock.ring().await
+    }
+
+    /// Records how often the key has wrapped, if it is time to.
+    pub(crate) async fn count_wraps(&self) {
+        self.lock.count_and_wait().await;
     }
 }
 

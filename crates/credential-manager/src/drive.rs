@@ -8,19 +8,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use nebula_credential_cache::HandleUpdater;
+use nebula_credential_cache::{Expiry, HandleUpdater};
 use nebula_credential_core::{
     ChangeCounters, Credential, CredentialError, CredentialRef, ErrorKind, Phase, RecordHead, Selector,
 };
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::CredentialManager;
 
 /// How often the change counters of a store and the epoch of the policy are looked at: a few nanoseconds each time, for a
 /// change made by another process to be seen as soon as a person would notice.
 const LOOK: Duration = Duration::from_millis(100);
-/// How often a store is asked for the head while its counters cannot be trusted.
+/// When a store is asked for the head while its counter cannot be read: after this, and each time after twice as long, up to
+/// [`ASK`]. A change that is under way ends sooner; one whose writer died may never.
 const BUSY: Duration = Duration::from_secs(1);
 /// How often the policy in force is asked again, because the time of a rule or a grant may be over: microseconds each time.
 #[cfg(feature = "access")]
@@ -80,7 +81,9 @@ impl<C: Credential> Driver<C> {
         news: News,
         confirmed: DateTime<Utc>,
     ) -> Self {
-        expire(&mut updater, &head, manager);
+        if let Some(expiry) = expiry(&head, manager) {
+            updater.expires(expiry);
+        }
         Self {
             manager: manager.outliving_the_request(),
             id: head.id.clone(),
@@ -111,13 +114,13 @@ impl<C: Credential> Driver<C> {
     async fn step(&mut self) -> ControlFlow<()> {
         let now = self.manager.now();
         if self.held
-            && let Err(expired) = self.updater.handle().version()
+            && let Some(expired) = self.updater.expired()
         {
             self.take_back(expired);
         }
         self.due = self.due.max(self.news.look(&self.manager, &self.head));
         if self.due == Due::Nothing {
-            if self.news.counters.is_some() {
+            if self.news.stood.is_some() {
                 self.confirmed = now;
             }
             return ControlFlow::Continue(());
@@ -137,13 +140,10 @@ impl<C: Credential> Driver<C> {
                     return ControlFlow::Break(());
                 }
                 Err(error) if error.is_access_denied() => return self.denied(error),
+                #[cfg(feature = "access")]
                 Err(_) if self.due == Due::Denied => {
-                    let who = self.manager.principal();
-                    let error = format!(
-                        "{who} may not have {} any more; ask whoever keeps the access policy",
-                        self.id
-                    );
-                    return self.denied(CredentialError::access_denied(error));
+                    let refusal = self.refusal().await;
+                    return self.denied(refusal);
                 }
                 // By its counters, which can be read, nothing changed.
                 Err(_) if self.due == Due::Confirm => self.due = Due::Nothing,
@@ -152,6 +152,22 @@ impl<C: Credential> Driver<C> {
         }
         self.lose_patience();
         ControlFlow::Continue(())
+    }
+
+    /// What the policy says no with where no read got that far, as the store is away: recorded as a read's would be.
+    #[cfg(feature = "access")]
+    async fn refusal(&self) -> CredentialError {
+        let text = format!(
+            "{} may not have {} any more; ask whoever keeps the access policy",
+            self.manager.principal(),
+            self.id
+        );
+        let wanted = self.manager.permission_to_read();
+        let rule = self.news.denied_by();
+        let refuse = self.manager.refuse(self.id.clone(), wanted, rule, text.clone());
+        // The value is handed out until this ends: a log that hangs must not put it off.
+        let refusal = timeout(BUSY, refuse).await;
+        refusal.unwrap_or_else(|_| CredentialError::access_denied(text))
     }
 
     fn denied(&mut self, error: CredentialError) -> ControlFlow<()> {
@@ -203,8 +219,9 @@ impl<C: Credential> Driver<C> {
 
     fn hand_out(&mut self, head: &RecordHead, value: C) -> Result<(), CredentialError> {
         let version = head.version.version;
+        let expiry = expiry(head, &self.manager);
         if version > self.updater.version() {
-            self.updater.rotated(version, value)?;
+            self.updater.rotated(version, value, expiry)?;
             self.count("rotated");
             #[cfg(feature = "telemetry")]
             if let Some(metrics) = self.manager.inner.metrics() {
@@ -213,13 +230,12 @@ impl<C: Credential> Driver<C> {
                 metrics.observe(nebula_credential_telemetry::names::HANDLE_LAG, &[], lag);
             }
         } else if !self.held {
-            self.updater.refreshed(version, value)?;
+            self.updater.refreshed(version, value, expiry)?;
             self.count("resumed");
         } else {
             return Ok(());
         }
         self.held = true;
-        expire(&mut self.updater, head, &self.manager);
         Ok(())
     }
 
@@ -272,11 +288,13 @@ impl<C: Credential> Driver<C> {
 }
 
 impl<C: Credential> Drop for Driver<C> {
-    /// Where the runtime ended before the handle: nobody would hear of a revocation.
+    /// Where the task ends before the handle, with its runtime or in a panic of the type's decoder: nobody would hear of a
+    /// revocation.
     fn drop(&mut self) {
         if self.updater.is_watched() {
             self.updater.ended(CredentialError::unavailable(format!(
-                "nobody keeps the handle on {} current, since the tokio runtime it was made in has ended; ask for another",
+                "nobody keeps the handle on {} current: the tokio runtime it was made in has ended, or its task failed; ask \
+                 for another",
                 self.id
             )));
         }
@@ -293,10 +311,9 @@ async fn until(end: impl Future<Output = ()>, work: impl Future<Output = ()>) {
     .await;
 }
 
-fn expire<C: Credential>(updater: &mut HandleUpdater<C>, head: &RecordHead, manager: &CredentialManager) {
-    if let Some(end) = head.version.expires_at {
-        updater.expires_at(end, Arc::clone(&manager.inner.clock));
-    }
+fn expiry(head: &RecordHead, manager: &CredentialManager) -> Option<Expiry> {
+    let end = head.version.expires_at?;
+    Some(Expiry::new(end, Arc::clone(&manager.inner.clock)))
 }
 
 fn no_answer() -> CredentialError {
@@ -308,14 +325,17 @@ fn no_answer() -> CredentialError {
 
 /// Where news of a credential come from.
 pub(crate) struct News {
+    id: CredentialRef,
     counters: Option<(Arc<dyn ChangeCounters>, usize)>,
     stood: Option<u64>,
     /// When the store was asked last.
     asked_at: Instant,
-    /// When it is asked next, whatever it tells.
-    ask_at: Instant,
-    /// Moves with changes made through the manager.
-    changed: watch::Receiver<u64>,
+    /// How long it is not asked again while no counter can be read.
+    rest: Duration,
+    /// The changes made through the manager.
+    changed: broadcast::Receiver<CredentialRef>,
+    /// Whether one of them is about the credential, or may be.
+    told: bool,
     #[cfg(feature = "access")]
     policy: Option<Policy>,
 }
@@ -331,44 +351,58 @@ impl News {
             stood: counters
                 .as_ref()
                 .and_then(|(counters, counter)| counters.read(*counter)),
+            rest: if counters.is_some() { BUSY } else { ASK },
+            id: id.clone(),
             counters,
             asked_at: Instant::now(),
-            ask_at: Instant::now() + ASK,
+            told: false,
             changed: manager.inner.changed.subscribe(),
             #[cfg(feature = "access")]
             policy: manager.inner.access().map(|access| Policy::of(access, manager)),
         })
     }
 
-    /// Waits for a time to look.
+    /// Waits for a time to look: a change of the credential, or the end of a pause, however many changes of others there are.
     async fn wait(&mut self) {
-        // The manager that makes changes lives as long as this task; a pause that passes is a time to look as well.
-        if timeout(LOOK, self.changed.changed()).await.is_ok() && self.counters.is_none() {
-            // Whichever credential changed: however many changes there are, not each is a reason to ask.
-            self.ask_at = self.ask_at.min(self.asked_at + LOOK);
+        let end = Instant::now() + LOOK;
+        while Instant::now() < end {
+            match timeout_at(end, self.changed.recv()).await {
+                Ok(Ok(id)) if id == self.id => {
+                    self.told = true;
+                    return;
+                }
+                Ok(Ok(_)) => {}
+                // There were too many to know whose they were.
+                Ok(Err(RecvError::Lagged(_))) => self.told = true,
+                // Never: this task holds the manager that makes them.
+                Ok(Err(RecvError::Closed)) | Err(_) => return,
+            }
         }
     }
 
     /// What there is to do since the last look; `head` is what is known of the credential.
     fn look(&mut self, manager: &CredentialManager, head: &RecordHead) -> Due {
         let now = Instant::now();
-        let moved = match &self.counters {
-            Some((counters, counter)) => {
-                let stands = counters.read(*counter);
-                let moved = stands != self.stood || (stands.is_none() && self.asked_at + BUSY <= now);
-                self.stood = stands;
-                moved
-            }
-            None => self.ask_at <= now,
-        };
+        let counters = self.counters.as_ref();
+        let stands = counters.and_then(|(counters, counter)| counters.read(*counter));
+        let rested = self.asked_at + self.rest <= now;
+        let moved = stands != self.stood || (stands.is_none() && (self.told || rested));
+        self.stood = stands;
+        if stands.is_some() {
+            self.rest = BUSY;
+        } else if rested {
+            self.rest = self.rest.saturating_mul(2).min(ASK);
+        }
         let mut due = match moved {
             true => Due::Ask,
-            false if self.ask_at <= now => Due::Confirm,
+            false if self.asked_at + ASK <= now => Due::Confirm,
             false => Due::Nothing,
         };
+        self.told = false;
         if due != Due::Nothing {
             self.asked_at = now;
-            self.ask_at = now + ASK;
+            // Whatever was told up to now is seen by asking now.
+            self.changed = self.changed.resubscribe();
         }
         #[cfg(feature = "access")]
         if let Some(policy) = &mut self.policy {
@@ -380,10 +414,21 @@ impl News {
     }
 }
 
+#[cfg(feature = "access")]
+impl News {
+    /// The rule by which the policy said no.
+    fn denied_by(&self) -> Arc<str> {
+        let rule = self.policy.as_ref().and_then(|policy| policy.denied_by.clone());
+        rule.unwrap_or_else(|| nebula_credential_access::DEFAULT_DENY.into())
+    }
+}
+
 /// The policy that the holder of a handle is under.
 #[cfg(feature = "access")]
 struct Policy {
     policies: nebula_credential_access::Policies,
+    /// The rule that said no at the last look.
+    denied_by: Option<Arc<str>>,
     epoch: u64,
     wanted: nebula_credential_core::Permission,
     decide_at: Instant,
@@ -396,6 +441,7 @@ impl Policy {
         Self {
             epoch: policies.epoch().current(),
             policies,
+            denied_by: None,
             wanted: manager.permission_to_read(),
             decide_at: Instant::now() + DECIDE,
         }
@@ -415,7 +461,9 @@ impl Policy {
             permission: Some(self.wanted),
             known: nebula_credential_access::Known::Head(head),
         };
-        if !self.policies.current().decide(inquiry).is_allowed() {
+        let verdict = self.policies.current().decide(inquiry);
+        if !verdict.is_allowed() {
+            self.denied_by = verdict.decision().map(|decision| decision.rule);
             return Due::Denied;
         }
         if moved { Due::Read } else { Due::Nothing }

@@ -11,12 +11,12 @@ impl CredentialManager {
     /// connections. Reading it costs nanoseconds.
     ///
     /// A change through this manager is seen at once, one by another process on the same local store within 100 ms, and
-    /// one in a store that does not tell of changes, or was made to forget how, within 30 s. Each new value is read like any other, with this manager's
-    /// principal, permission, purpose and circumstances. From then on [`load`](CredentialHandle::load) is an error:
+    /// one in a store that does not tell of changes, or was made to forget how, within 30 s. Each new value is read like any
+    /// other, with this manager's principal, permission, purpose and circumstances. From then on [`load`](CredentialHandle::load) is an error:
     ///
     /// * for good, when the credential is revoked or deleted, and when a policy denies it: within 100 ms of a change of the
-    ///   policy, and within a second where the time of a rule or a grant is over, but up to 10 s later while the store does
-    ///   not answer;
+    ///   policy, and within a second where the time of a rule or a grant is over, but up to 11 s later while the store does
+    ///   not answer, or nothing can be recorded;
     /// * until there is a new value, when it expires, at that moment, or when it is in a state or of a type in which no read
     ///   gives it out;
     /// * until the store answers again, when what is there could not be checked for longer than

@@ -8,8 +8,8 @@ use nebula_credential_access::Reload;
 #[cfg(feature = "audit")]
 use nebula_credential_audit::{AuditLayer, Event, EventKind};
 use nebula_credential_core::{
-    CredentialError, CredentialName, Decision, Get, Op, OpContext, Permission, Plaintext, Report, Request,
-    Response, Selector,
+    CredentialError, CredentialName, CredentialRef, Decision, Get, Op, OpContext, Permission, Plaintext,
+    Report, Request, Response, Selector,
 };
 #[cfg(feature = "telemetry")]
 use nebula_credential_telemetry::TelemetryLayer;
@@ -84,8 +84,7 @@ impl CredentialManager {
         given
     }
 
-    /// Refuses to read what an allow-list does not name, as a policy would: the layers above access control see it, and
-    /// what cannot be recorded is refused for that reason.
+    /// Refuses to read what an allow-list does not name, as a policy would.
     pub(crate) async fn refuse_undeclared(&self, name: &CredentialName) -> CredentialError {
         let id = match self.id(name.as_str()) {
             Ok(id) => id,
@@ -95,11 +94,24 @@ impl CredentialManager {
             "{} may not use {name}; declare it among the credentials of the action",
             self.principal()
         );
+        self.refuse(id, Permission::Use, Decision::ALLOW_LIST.into(), text)
+            .await
+    }
+
+    /// Refuses to read `id`, by `rule`: the layers above access control see it, and what cannot be recorded is refused for
+    /// that reason.
+    pub(crate) async fn refuse(
+        &self,
+        id: CredentialRef,
+        permission: Permission,
+        rule: Arc<str>,
+        text: String,
+    ) -> CredentialError {
         let refuse = tower::service_fn(move |request: Request<Plaintext>| {
             if let Some(report) = &request.ctx.report {
                 report.decided(Decision {
                     allowed: false,
-                    rule: Decision::ALLOW_LIST.into(),
+                    rule: Arc::clone(&rule),
                 });
             }
             ready(Err::<Response<Plaintext>, _>(CredentialError::access_denied(
@@ -112,7 +124,7 @@ impl CredentialManager {
         let refuse = option_layer(self.inner.metrics().cloned().map(TelemetryLayer::new)).layer(refuse);
         let request = Request {
             ctx: OpContext {
-                permission: Some(Permission::Use),
+                permission: Some(permission),
                 ..self.op_context()
             },
             op: Op::Get(Get {

@@ -99,8 +99,11 @@ impl CredentialManager {
     ) -> Result<JobReport, CredentialError> {
         let opened = self.inner.opened().await?;
         let ring = opened.ring().await?.ring().clone();
-        job(opened.store.clone(), ring, self.op_context())
+        let report = job(opened.store.clone(), ring, self.op_context())
             .run(progress)
-            .await
+            .await;
+        // Also what a job has wrapped that failed. The process may end with it.
+        opened.count_wraps().await;
+        report
     }
 }

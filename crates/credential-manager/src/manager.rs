@@ -163,7 +163,8 @@ impl CredentialManager {
     ) -> Result<Response<Plaintext>, CredentialError> {
         let stack = &self.inner.opened().await?.stack;
         let name = op.name();
-        let changes = op.changes();
+        #[cfg(feature = "cache")]
+        let changes = op.changes().then(|| op.subject().cloned()).flatten();
         let ctx = OpContext {
             permission: self
                 .permission
@@ -173,10 +174,10 @@ impl CredentialManager {
         };
         let answer = stack.call_dyn(Request { ctx, op }).await;
         // Also where it failed: it may have been made all the same.
-        if changes {
-            self.inner
-                .changed
-                .send_modify(|number| *number = number.wrapping_add(1));
+        #[cfg(feature = "cache")]
+        if let Some(id) = changes {
+            // Without live handles, nobody listens.
+            let _ = self.inner.changed.send(id);
         }
         if let Err(error) = &answer {
             tracing::debug!(

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::blocking::start;
+use crate::blocking::{blocking, start};
 use crate::keys::Keys;
 
 /// A key ring that is unlocked once, when a value is first read or stored.
@@ -50,10 +50,26 @@ impl Lock {
 
     /// Records how often the key has wrapped, if it is time to. Nobody waits for it: what was written is written, whatever
     /// becomes of the count.
-    pub(crate) fn count(self: &Arc<Self>) {
-        let Some(ring) = self.ring.get() else {
-            return;
-        };
+    fn count(self: &Arc<Self>) {
+        if let Some(record) = self.recording()
+            && start(record).is_err()
+        {
+            tracing::warn!("the wraps of the key are not recorded: no thread could be started");
+        }
+    }
+
+    /// The same, and waits for it: for who may end the process then.
+    pub(crate) async fn count_and_wait(self: &Arc<Self>) {
+        if let Some(record) = self.recording()
+            && blocking(record).await.is_err()
+        {
+            tracing::warn!("the wraps of the key are not recorded: no thread could be started");
+        }
+    }
+
+    /// What records how often the key has wrapped, if it is time to, and this call is the one to do it.
+    fn recording(self: &Arc<Self>) -> Option<impl FnOnce() + Send + use<>> {
+        let ring = self.ring.get()?;
         let (unrecorded, due) = (
             ring.ring().unrecorded_wraps(),
             self.record_at.load(Ordering::Relaxed),
@@ -66,18 +82,15 @@ impl Lock {
                 .is_ok()
         };
         if unrecorded < due || !ours() {
-            return;
+            return None;
         }
         let (lock, ring) = (Arc::clone(self), ring.clone());
-        let record = move || match ring.record_wraps() {
+        Some(move || match ring.record_wraps() {
             Ok(()) => lock.record_at.store(RECORD_EVERY, Ordering::Relaxed),
             Err(_) => tracing::warn!(
                 "the wraps of the key are not recorded: its ring could not be written; make its directory writable"
             ),
-        };
-        if start(record).is_err() {
-            tracing::warn!("the wraps of the key are not recorded: no thread could be started");
-        }
+        })
     }
 
     /// What stands between plain and sealed requests for `op`.

@@ -7,7 +7,7 @@ use nebula_credential::cache::{ChangeKind, Changed, Changes};
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::FallbackStore;
 use nebula_credential::{Clock as _, Permission, StoreHandle};
-use nebula_credential_testkit::{Fault, TestClock};
+use nebula_credential_testkit::{Fault, FaultStore, TestClock};
 
 use crate::place::{Note, POLICY, Place, SHARED, note, rule, user};
 use crate::shelf;
@@ -125,6 +125,31 @@ async fn a_policy_that_denies_ends_a_handle_also_while_the_store_is_away() {
     replace(&place, POLICY);
     assert_eq!(next(&mut changes).await.kind, ChangeKind::Revoked);
     assert!(handle.load().unwrap_err().is_access_denied());
+}
+
+#[tokio::test]
+async fn a_grant_that_is_over_ends_a_handle_on_record_also_while_the_store_is_away() {
+    let place = Place::new(&format!("{POLICY}{SHARED}"));
+    let clock = TestClock::new();
+    let alice = place.builder().clock(clock.clone()).build();
+    alice.store("n", note("one")).await.unwrap();
+    let until = clock.now() + Duration::from_secs(3600);
+    alice.share("n", &shared_until(Some(until))).await.unwrap();
+    let bob = alice.with_principal(user("bob"));
+    let handle: CredentialHandle<Note> = bob.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    let away = Fault::Refuse(CredentialError::unavailable("away"));
+    place.faults.always("head", away.clone());
+    place.faults.always("get", away);
+    clock.set(until);
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Revoked);
+    assert!(handle.load().unwrap_err().is_access_denied());
+    let denials = place
+        .records()
+        .into_iter()
+        .filter(|entry| entry.event == "permission_denied")
+        .map(|entry| entry.principal);
+    assert_eq!(denials.collect::<Vec<_>>(), [Some("user:bob".to_owned())]);
 }
 
 #[tokio::test]
@@ -263,4 +288,35 @@ async fn a_store_that_does_not_tell_of_changes_does_not_put_off_the_policy() {
     let change = tokio::time::timeout(Duration::from_secs(10), changes.next()).await;
     assert_eq!(change.unwrap().unwrap().kind, ChangeKind::Revoked);
     assert!(handle.load().unwrap_err().is_access_denied());
+}
+
+#[tokio::test]
+async fn a_change_of_another_credential_is_no_reason_to_ask() {
+    const CHANGES: usize = 20;
+    let directory = tempfile::tempdir().unwrap();
+    let silent = FaultStore::new(StoreHandle::new(shelf::ShelfStore::default()));
+    let manager = CredentialManager::builder()
+        .storage_handle(silent.handle())
+        .key_ring_dir(directory.path().join("keys"))
+        .keys(Keys::key_file(directory.path().join("config/key")))
+        .build();
+    manager.store("n", note("one")).await.unwrap();
+    let handle: CredentialHandle<Note> = manager.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    let asked = silent.count("head");
+    for _ in 0..CHANGES {
+        manager.store("other", note("one")).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    // Three times as long as a handle waits for news.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        silent.count("head") - asked,
+        CHANGES,
+        "each by the one who stores"
+    );
+
+    manager.rotate("n", note("two")).await.unwrap();
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Rotated);
+    assert_eq!(text(&handle).unwrap(), "two");
 }
