@@ -56,6 +56,27 @@ async fn a_process_records_its_wraps_each_4096() {
     // Whoever stored does not wait for it.
     let begun = Instant::now();
     while recorded(directory.path()).await < 4_096 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the wraps are recorded");
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "the wraps are recorded"
+        );
     }
+}
+
+#[tokio::test]
+async fn a_job_on_the_whole_store_records_its_wraps_as_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = manager(directory.path());
+    for number in 0..64 {
+        let text = String::from("one");
+        manager
+            .store(format!("note-{number}"), Note { text })
+            .await
+            .unwrap();
+    }
+    for _ in 0..63 {
+        assert_eq!(manager.re_encrypt_all(|_| ()).await.unwrap().rewritten, 64);
+    }
+    // At once: the process may end with the job.
+    assert_eq!(recorded(directory.path()).await, 4_096);
 }
