@@ -48,6 +48,11 @@ impl Fence {
         }
     }
 
+    /// Whether the store tells of its changes.
+    pub(crate) fn has_counters(&self) -> bool {
+        self.changes.is_some()
+    }
+
     /// To be taken before a read begins. `None` while the store's counter is busy or not to be trusted: then nothing
     /// may be served from a copy or kept.
     pub(crate) fn stamp(&self, id: &CredentialRef) -> Option<Stamp> {

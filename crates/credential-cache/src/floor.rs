@@ -1,6 +1,10 @@
 //! What the store has acknowledged, for reads that it answers with less: a replica that lags behind must not fill the cache.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
+use moka::ops::compute::Op;
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache as Map;
 use nebula_credential_core::{CredentialRef, Selector, Version};
 
@@ -8,9 +12,9 @@ use crate::config::ENTRIES_MAX;
 use crate::key::Key;
 
 /// For how long an acknowledgement is held against an answer. Replicas of secret stores lag by seconds.
-const LAG: TimeDelta = TimeDelta::seconds(60);
+const LAG: Duration = Duration::from_secs(60);
 
-/// The writes that were acknowledged through this cache lately.
+/// The writes that were acknowledged through this cache lately: of so many credentials as a cache holds, the last ones.
 pub(crate) struct Floors(Map<CredentialRef, (Floor, DateTime<Utc>)>);
 
 #[derive(Debug, Clone, Copy)]
@@ -23,12 +27,23 @@ pub(crate) enum Floor {
 
 impl Floors {
     pub(crate) fn new() -> Self {
-        Self(Map::new(ENTRIES_MAX))
+        // The latest writes count, however often others were looked up.
+        let map = Map::builder()
+            .max_capacity(ENTRIES_MAX)
+            .time_to_live(LAG)
+            .eviction_policy(EvictionPolicy::lru());
+        Self(map.build())
     }
 
-    /// The store acknowledged a write.
+    /// The store acknowledged a write. Of two that were under way at once, the later version counts, whichever ends first.
     pub(crate) fn acknowledged(&self, id: &CredentialRef, floor: Floor, now: DateTime<Utc>) {
-        self.0.insert(id.clone(), (floor, now));
+        self.0.entry_by_ref(id).and_compute_with(|known| {
+            let known = known.map(|known| known.into_value());
+            match (known.and_then(|known| held(known, now)), floor) {
+                (Some(Floor::Version(least)), Floor::Version(new)) if new < least => Op::Nop,
+                _ => Op::Put((floor, now)),
+            }
+        });
     }
 
     /// Whether a value of `key` from when `latest` was the latest version is older than what was acknowledged.
@@ -42,15 +57,96 @@ impl Floors {
         }
     }
 
-    /// Whether it was acknowledged that there is a current version of `key`.
-    pub(crate) fn has_latest(&self, key: &Key, now: DateTime<Utc>) -> bool {
-        let floor = self.of(&key.id, now);
-        key.version == Selector::Latest && matches!(floor, Some(Floor::Version(_)))
+    /// Whether it was acknowledged that there is what `key` asks for.
+    pub(crate) fn has(&self, key: &Key, now: DateTime<Utc>) -> bool {
+        match (self.of(&key.id, now), key.version) {
+            (Some(Floor::Version(_)), Selector::Latest) => true,
+            // One before it may have been written lately as well.
+            (Some(Floor::Version(least)), Selector::Exact(version)) => version <= least,
+            (Some(Floor::Gone) | None, _) => false,
+        }
     }
 
     fn of(&self, id: &CredentialRef, now: DateTime<Utc>) -> Option<Floor> {
-        let (floor, since) = self.0.get(id)?;
-        // A clock that was set back ends it as well.
-        (since <= now && now - since < LAG).then_some(floor)
+        held(self.0.get(id)?, now)
+    }
+}
+
+/// A floor that was made known at `since`, if it still counts.
+fn held((floor, since): (Floor, DateTime<Utc>), now: DateTime<Utc>) -> Option<Floor> {
+    // A clock that was set back ends it as well.
+    let lag = TimeDelta::from_std(LAG).unwrap_or(TimeDelta::MAX);
+    (since <= now && now - since < lag).then_some(floor)
+}
+
+#[cfg(test)]
+mod tests {
+    use nebula_credential_core::{Clock as _, CredentialName, Scope, SystemClock, TenantId};
+
+    use super::*;
+
+    fn id(name: &str) -> CredentialRef {
+        CredentialRef::new(
+            TenantId::default(),
+            Scope::default(),
+            CredentialName::new(name).unwrap(),
+        )
+    }
+
+    fn version(number: u32) -> Version {
+        Version::new(number).unwrap()
+    }
+
+    #[test]
+    fn the_latest_writes_count_however_many_there_were_before() {
+        let (floors, now) = (Floors::new(), SystemClock.now());
+        let is_behind = |name: &str| floors.is_behind(&Key::latest(&id(name)), version(1), now);
+        for n in 0..ENTRIES_MAX {
+            let name = format!("old{n}");
+            floors.acknowledged(&id(&name), Floor::Version(version(2)), now);
+            for _ in 0..3 {
+                is_behind(&name);
+            }
+        }
+        for n in 0..200 {
+            floors.acknowledged(&id(&format!("new{n}")), Floor::Version(version(2)), now);
+        }
+        floors.0.run_pending_tasks();
+        assert!((0..200).all(|n| is_behind(&format!("new{n}"))));
+        assert!(floors.0.entry_count() <= ENTRIES_MAX);
+    }
+
+    #[test]
+    fn a_later_version_counts_though_an_earlier_one_is_acknowledged_after_it() {
+        let (floors, now) = (Floors::new(), SystemClock.now());
+        let latest = Key::latest(&id("db"));
+        floors.acknowledged(&id("db"), Floor::Version(version(3)), now);
+        floors.acknowledged(&id("db"), Floor::Version(version(2)), now);
+        assert!(floors.is_behind(&latest, version(2), now));
+        assert!(!floors.is_behind(&latest, version(3), now));
+        // For as long as it would have counted alone.
+        let later = now + TimeDelta::seconds(60);
+        assert!(!floors.is_behind(&latest, version(2), later));
+        floors.acknowledged(&id("db"), Floor::Version(version(2)), later);
+        assert!(!floors.is_behind(&latest, version(2), later));
+        assert!(floors.is_behind(&latest, version(1), later));
+        // What was deleted begins anew.
+        floors.acknowledged(&id("db"), Floor::Gone, later);
+        assert!(floors.is_behind(&latest, version(9), later));
+        floors.acknowledged(&id("db"), Floor::Version(version(1)), later);
+        assert!(!floors.is_behind(&latest, version(1), later));
+    }
+
+    #[test]
+    fn a_version_that_was_acknowledged_is_there() {
+        let (floors, now) = (Floors::new(), SystemClock.now());
+        let has = |key: Key| floors.has(&key, now);
+        assert!(!has(Key::latest(&id("db"))));
+        floors.acknowledged(&id("db"), Floor::Version(version(2)), now);
+        assert!(has(Key::latest(&id("db"))));
+        assert!(has(Key::exact(&id("db"), version(2))));
+        assert!(!has(Key::exact(&id("db"), version(3))));
+        floors.acknowledged(&id("db"), Floor::Gone, now);
+        assert!(!has(Key::latest(&id("db"))) && !has(Key::exact(&id("db"), version(2))));
     }
 }

@@ -238,7 +238,7 @@ impl State {
     ) {
         let ttl = match &failure.error {
             // Not what was acknowledged; but what was kept before is not to be trusted either.
-            error if error.is_not_found() && self.floors.has_latest(key, now) => Duration::ZERO,
+            error if error.is_not_found() && self.floors.has(key, now) => Duration::ZERO,
             error if error.is_not_found() => self.config.negative_ttl,
             CredentialError::Unavailable { .. } | CredentialError::ConnectionFailed(_) => {
                 // A value to fall back on stays; it remembers by itself that the store rests.
@@ -304,9 +304,12 @@ impl State {
         self.remove_if(&Key::latest(id), Removed::Changed, |_| true);
     }
 
-    /// The store acknowledged a write of `id`: an older answer is not kept.
+    /// The store acknowledged a write of `id`: an older answer is not kept. A store that counts its changes answers with
+    /// what it counted.
     pub(crate) fn acknowledged(&self, id: &CredentialRef, floor: Floor, now: DateTime<Utc>) {
-        self.floors.acknowledged(id, floor, now);
+        if !self.fence.has_counters() {
+            self.floors.acknowledged(id, floor, now);
+        }
     }
 
     /// Likewise for every credential.

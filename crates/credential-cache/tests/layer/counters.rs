@@ -93,3 +93,17 @@ async fn what_was_read_across_a_change_is_neither_kept_nor_shared_with_later_rea
     assert_eq!(early.await.unwrap().unwrap(), "one");
     assert_eq!(here.get("db").await.unwrap(), "two");
 }
+
+#[tokio::test]
+async fn what_others_store_after_it_was_deleted_here_is_kept() {
+    let (here, there, counters) = two();
+    write(&here, &counters, "db", 1, "one").await;
+    counters.step(0);
+    here.delete("db").await.unwrap();
+    counters.step(0);
+    write(&there, &counters, "db", 2, "anew").await;
+    assert_eq!(here.get("db").await.unwrap(), "anew");
+    let reads = here.store.count("get");
+    assert_eq!(here.get("db").await.unwrap(), "anew");
+    assert_eq!(here.store.count("get"), reads);
+}

@@ -156,3 +156,15 @@ async fn a_store_that_answers_with_less_than_it_acknowledged_does_not_fill_the_c
     assert_eq!(world.get("db").await.unwrap(), "two");
     assert!(world.get("db").await.unwrap_err().is_not_found());
 }
+
+#[tokio::test]
+async fn that_there_is_no_such_version_is_not_remembered_of_one_that_was_acknowledged() {
+    let world = World::new();
+    world.put("db", 1, "one").await.unwrap();
+    world.put("db", 2, "two").await.unwrap();
+    let second = || world.get_version("db", Selector::Exact(version(2)), world.ctx());
+    let behind = CredentialError::not_found("a replica has no such version");
+    world.store.once("get", Fault::Refuse(behind));
+    assert!(second().await.unwrap_err().is_not_found());
+    assert_eq!(second().await.unwrap(), "two");
+}
