@@ -118,7 +118,9 @@ impl Record {
         self.event.duration = Some(self.since.elapsed());
         end(&mut self.event, &self.report, &answer);
         let denied = self.report.decision().is_some_and(|decision| !decision.allowed);
-        let judged = denied || self.report.is_filtered();
+        // A store below may have rules of its own, and reports no decision.
+        let refused = answer.as_ref().is_err_and(CredentialError::is_access_denied);
+        let judged = denied || refused || self.report.is_filtered();
         if !reads && !judged && !self.log.inspections() {
             return answer;
         }

@@ -203,7 +203,7 @@ impl Log {
             write(event)?;
         }
         if rotated {
-            for completed in retention::expired(path, limits.keep)? {
+            for completed in retention::expired(path, limits.keep, time)? {
                 let Some(event) = retention::retirement(&completed)? else {
                     // What is damaged is evidence, and stays.
                     break;
@@ -337,22 +337,27 @@ fn recover(file: &File, len: u64, state: &mut State) -> Result<Event, Credential
         let window = buffer.get_mut(..LINE_MAX.min(missed - read)).unwrap_or_default();
         file.read_exact_at(window, state.len)
             .map_err(|_| unavailable("the log cannot be read"))?;
-        let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
+        let before = read;
+        let lines = window.split_inclusive(|byte| *byte == b'\n');
+        for line in lines.map_while(|line| line.strip_suffix(b"\n")) {
+            let sealed = Sealed::parse(line).filter(|found| {
+                found.seq == state.link.seq
+                    && found.prev == state.link.prev
+                    && found.is_authentic(&state.link)
+            });
+            let Some(sealed) = sealed else {
+                return Err(unavailable(
+                    "something else wrote into the log; verify it, keep it, and begin a new one under another path",
+                ));
+            };
+            state.link.advance(sealed.hash);
+            state.len += line.len() as u64 + 1;
+            read += line.len() + 1;
+            taken_in += 1;
+        }
+        if read == before {
             break;
-        };
-        let line = window.get(..end).unwrap_or_default();
-        let sealed = Sealed::parse(line).filter(|found| {
-            found.seq == state.link.seq && found.prev == state.link.prev && found.is_authentic(&state.link)
-        });
-        let Some(sealed) = sealed else {
-            return Err(unavailable(
-                "something else wrote into the log; verify it, keep it, and begin a new one under another path",
-            ));
-        };
-        state.link.advance(sealed.hash);
-        state.len += end as u64 + 1;
-        read += end + 1;
-        taken_in += 1;
+        }
     }
     let dropped = missed - read;
     file.set_len(state.len)

@@ -326,6 +326,11 @@ impl AuditLogger {
                 }
             }
         });
+        // First: what is told of the record below is code of others, and a turn that was kept is given back by the next sync.
+        let to_sync = match &written {
+            Ok(seq) => open.syncer.written(*seq, open.log.file()),
+            Err(_) => Ok(()),
+        };
         // Of records of the log's own that were written, also where the one that was asked for was not.
         for sink in lost {
             self.0.lose(sink, 1);
@@ -340,7 +345,7 @@ impl AuditLogger {
             &[("event", event.kind.as_str())],
             1,
         );
-        open.syncer.written(seq, open.log.file())?;
+        to_sync?;
         if let Some(note) = &open.due {
             self.checkpoint(note)?;
             open.due = None;

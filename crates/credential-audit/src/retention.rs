@@ -14,25 +14,38 @@ use crate::line::{self, Sealed};
 use crate::log::LINE_MAX;
 use crate::{files, unavailable};
 
-/// The completed files without which the log still reaches back for `keep`, the oldest first: from the last record of the
-/// newest of them to the first record behind each. These are the times that stand in the log. A clock that jumps ahead
-/// removes nothing before it filled a whole file.
-pub(crate) fn expired(path: &Path, keep: Duration) -> Result<Vec<PathBuf>, CredentialError> {
+/// The completed files without which the log still reaches back for `keep`, the oldest first. It is measured from the
+/// earliest of three times: the first and the last record of the newest of them, and `now`. So a clock that is ahead removes
+/// nothing unless it is so for a whole file and at the rotation behind it.
+///
+/// How far the log reaches back is told by the first record behind each. One that is later than all three was written under
+/// a clock that was ahead and tells nothing: the next that is not decides, about all files before it.
+pub(crate) fn expired(
+    path: &Path,
+    keep: Duration,
+    now: DateTime<Utc>,
+) -> Result<Vec<PathBuf>, CredentialError> {
     let completed = files::all_completed(path)?;
     let Some((_, newest)) = completed.last() else {
         return Ok(Vec::new());
     };
-    let Some(newest) = time(&last_line(newest)?) else {
+    let (Some(begins), Some(ends)) = (time(&first_line(newest)?), time(&last_line(newest)?)) else {
         return Ok(Vec::new());
     };
-    let mut expired = Vec::new();
+    let newest = begins.min(ends).min(now);
+    let (mut expired, mut undecided) = (Vec::new(), Vec::new());
     for ((_, file), (_, next)) in completed.iter().zip(completed.iter().skip(1)) {
-        let left =
-            time(&first_line(next)?).and_then(|begins| newest.signed_duration_since(begins).to_std().ok());
-        if left.is_none_or(|left| left < keep) {
+        undecided.push(file.clone());
+        let Some(begins) = time(&first_line(next)?) else {
+            break;
+        };
+        let Ok(left) = newest.signed_duration_since(begins).to_std() else {
+            continue;
+        };
+        if left < keep {
             break;
         }
-        expired.push(file.clone());
+        expired.append(&mut undecided);
     }
     Ok(expired)
 }

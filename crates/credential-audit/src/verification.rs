@@ -47,11 +47,14 @@ impl Verification {
         self.problem.is_none() && self.gaps.is_empty() && !matches!(self.tail, Tail::Cut { .. })
     }
 
-    /// Whether the log holds everything since `then`, as far back as its retention has it: it begins with the first record,
-    /// or before.
+    /// Whether the log says that it holds everything since `then`: it begins with its first record, or with one of that time
+    /// or before. Ask for the [`keep`](crate::AuditBuilder::keep) of the log before now.
     ///
-    /// Whoever takes over the machine can remove old files and write that the retention did. The time of the record that
-    /// is then the first is one they cannot change: ask for the [`keep`](crate::AuditBuilder::keep) of the log before now.
+    /// It finds a retention that is set too short, and files removed by someone who kept only genuine records. It is no proof:
+    /// whoever takes over the machine writes the records from then on with any time, so one dated long ago can stand first
+    /// and everything before it be recorded as removed. Against that help copies of the log, or of its checkpoints, that are
+    /// kept elsewhere: who knows the number of a record that must still be there looks that [`first`](Self::first) is no
+    /// later.
     pub fn reaches_back_to(&self, then: DateTime<Utc>) -> bool {
         self.first == 1 || self.begins.is_some_and(|begins| begins <= then)
     }

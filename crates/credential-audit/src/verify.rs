@@ -81,15 +81,15 @@ pub fn verify_watched(
         },
     };
     for (file, opened) in found {
-        let torn = match (&opened, &known) {
-            (Some((_, len)), Some(state)) => Some((len.saturating_sub(state.len), state.link.seq)),
+        let next = match (&opened, &known) {
+            (Some(_), Some(state)) => Some(state.link.seq),
             _ => None,
         };
         let lines = match opened {
             Some((opened, len)) => Lines::of(opened, len),
             None => Lines::open(&file)?,
         };
-        walk.file(&file, lines, torn, &mut progress)?;
+        walk.file(&file, lines, next, &mut progress)?;
         progress(walk.found.records);
     }
     walk.end(path, known.map(|state| state.link))
@@ -142,12 +142,13 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// `torn` is what a crash can have left behind the last record, in bytes, and the number it would have had.
+    /// `next` is the number behind the last record that its writer noted, for the file that still grows: a crash can have left
+    /// part of one behind those.
     fn file(
         &mut self,
         file: &Path,
         mut lines: Lines,
-        torn: Option<(u64, u64)>,
+        next: Option<u64>,
         progress: &mut impl FnMut(u64),
     ) -> Result<(), CredentialError> {
         self.found.files += 1;
@@ -172,8 +173,9 @@ impl Walk<'_> {
         }
         match lines.unfinished() {
             0 => {}
-            // The state knows of no more than what is whole.
-            bytes if torn == Some((bytes, self.found.last + 1)) => self.found.unfinished = bytes,
+            // The state knows of no more than what is whole; of less after a loss of power, which may have taken what it
+            // knew last.
+            bytes if next.is_some_and(|seq| seq <= self.found.last + 1) => self.found.unfinished = bytes,
             _ => self.wrong(file, number + 1, Fault::Malformed),
         }
         Ok(())

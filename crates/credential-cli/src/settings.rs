@@ -196,9 +196,7 @@ impl Settings {
             config,
         })
     }
-}
 
-impl Settings {
     /// Who asks, and what for.
     pub(crate) fn context(&self) -> OpContext {
         OpContext {

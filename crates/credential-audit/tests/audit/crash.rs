@@ -1,7 +1,6 @@
 //! What a crash leaves, and files that are completed, continued and removed.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use nebula_credential_audit::{AuditLogger, Fault, Gap, Tail, entries};
 use nebula_credential_core::CredentialError;
@@ -57,6 +56,34 @@ fn an_unfinished_record_is_told_of_and_is_no_tampering() {
     fs::remove_file(place.beside("state")).unwrap();
     let problem = place.verify().problem.unwrap();
     assert_eq!((problem.line, problem.fault), (7, Fault::Malformed));
+}
+
+#[test]
+fn an_unfinished_record_behind_some_that_had_not_been_noted_is_no_tampering() {
+    for bytes in [1 << 20, 2_000] {
+        let place = filled(5);
+        let old = fs::read(place.beside("state")).unwrap();
+        let log = place.builder().max_file_bytes(bytes).build();
+        for number in 5..25 {
+            log.record(&event(number)).unwrap();
+        }
+        drop(log);
+        // As after a loss of power: the state was not synced.
+        fs::write(place.beside("state"), old).unwrap();
+        append(&place, "{\"seq\":28,\"ti");
+        let found = place.verify();
+        assert!(found.is_intact(), "{found:?}");
+        assert_eq!((found.unfinished, found.tail), (13, Tail::Complete));
+        // The next to write finds the same.
+        place.logger().record(&event(9)).unwrap();
+        assert!(
+            place
+                .text()
+                .contains("13 bytes of an unfinished one were dropped")
+        );
+        let found = place.verify();
+        assert!(found.is_intact() && found.unfinished == 0, "{found:?}");
+    }
 }
 
 #[test]
@@ -203,14 +230,10 @@ fn beside_a_busy_writer(place: &Place, other: impl FnOnce()) {
 fn one_that_writes_without_pause_lets_others_have_their_turn() {
     let place = Place::new();
     beside_a_busy_writer(&place, || {
-        let mut longest = Duration::ZERO;
         for number in 0..100 {
-            // Each waits for its turn anew.
-            let since = Instant::now();
+            // Each waits for its turn anew, and fails if that does not come within two seconds.
             place.logger().record(&event(number)).unwrap();
-            longest = longest.max(since.elapsed());
         }
-        println!("the longest wait beside a writer without pause: {longest:?}");
     });
 }
 

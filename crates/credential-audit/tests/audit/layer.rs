@@ -243,6 +243,18 @@ async fn what_was_denied_and_what_was_damaged_is_told_apart_though_the_caller_is
 }
 
 #[tokio::test]
+async fn a_look_that_a_store_refuses_is_recorded_without_a_decision() {
+    let place = Place::new();
+    let log = place.logger();
+    let list = Op::List(List::of(TenantId::default()));
+    let refused = ask(&log, context(&place), list, |_| {
+        Err(CredentialError::access_denied("not for you"))
+    });
+    assert!(refused.await.unwrap_err().is_access_denied());
+    assert_eq!(brief(&recorded(&place)), ["inspected outcome access_denied"]);
+}
+
+#[tokio::test]
 async fn no_value_reaches_the_log() {
     let place = Place::new();
     let log = place.logger();

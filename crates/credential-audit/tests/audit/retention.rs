@@ -158,3 +158,68 @@ fn removals_that_the_retention_did_not_make_are_told_by_how_far_the_log_reaches_
     assert!(found.reaches_back_to(place.clock.now() - TimeDelta::days(20)));
     assert!(!found.reaches_back_to(place.clock.now() - TimeDelta::days(365)));
 }
+
+#[test]
+fn one_record_of_a_clock_that_is_ahead_does_not_stop_the_retention() {
+    let place = Place::new();
+    let log = logger(&place);
+    // Up to where the next record begins a file.
+    let mut files = completed(&place).len();
+    while files == completed(&place).len() || files < 2 {
+        files = completed(&place).len();
+        days(&place, &log, 1);
+    }
+    let long = place.builder().max_file_bytes(1).keep(KEEP).build();
+    let now = place.clock.now();
+    place.clock.jump(now + TimeDelta::days(10_000));
+    long.record(&event(1)).unwrap();
+    place.clock.jump(now);
+    let kept = completed(&place);
+    days(&place, &log, 200);
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert!(kept.iter().all(|file| !file.exists()), "{found:?}");
+    assert!(completed(&place).len() < 6, "{found:?}");
+    assert!(found.reaches_back_to(place.clock.now() - KEEP), "{found:?}");
+}
+
+#[test]
+fn the_last_record_of_a_file_under_a_clock_that_is_ahead_removes_nothing() {
+    let place = Place::new();
+    let log = place.builder().max_file_bytes(5_000).build();
+    days(&place, &log, 40);
+    let (before, now) = (completed(&place), place.clock.now());
+    place.clock.jump(now + TimeDelta::days(10_000));
+    log.record(&event(1)).unwrap();
+    place.clock.jump(now);
+    // The next record completes the file that ends ahead.
+    let next = place
+        .builder()
+        .max_file_bytes(1)
+        .keep(Duration::from_secs(100 * 86_400));
+    next.build().record(&event(2)).unwrap();
+    assert_eq!(completed(&place)[..before.len()], before);
+    assert!(completed(&place).len() > before.len());
+    let found = place.verify();
+    assert!(found.is_intact() && found.first == 1, "{found:?}");
+}
+
+#[test]
+fn a_record_that_a_thief_dates_back_is_not_told_by_how_far_the_log_reaches_back_but_by_its_number() {
+    let place = Place::new();
+    let log = place.builder().max_file_bytes(5_000).build();
+    days(&place, &log, 100);
+    drop(log);
+    let honest = place.verify();
+    let now = place.clock.now();
+    place.clock.jump(now - TimeDelta::days(9_000));
+    let thief = place.builder().max_file_bytes(1).keep(Duration::ZERO).build();
+    for number in 0..6 {
+        thief.record(&event(number)).unwrap();
+    }
+    let found = place.verify();
+    assert!(found.is_intact(), "{found:?}");
+    assert!(found.reaches_back_to(now - TimeDelta::days(365)), "{found:?}");
+    // Every record from before the theft is gone. Who knows the number of one that must be there sees it.
+    assert!(found.first > honest.last, "{found:?}");
+}

@@ -29,7 +29,7 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
     let storage = LocalStorage::new(&settings.store);
     storage.open().await?;
     let protector = unlock::new_protector(&settings.unlock, &settings.store, output)?;
-    // There is nothing in it yet that an access policy could be about.
+    // An access policy is not asked: no key ring is made for a store that holds records already.
     let manager = CredentialManager::builder()
         .storage(storage)
         .keys(Keys::protector(protector))

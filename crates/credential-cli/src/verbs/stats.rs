@@ -122,8 +122,8 @@ fn take(found: &mut Credentials, head: &RecordHead, now: DateTime<Utc>, next: &m
     }
 }
 
-/// The keys of the ring, if something that opens it is named or lies where it does by default. Nobody is asked.
-/// What the ring tells of itself; it is given to nobody.
+/// What the key ring tells of its keys, if something that opens it is named or lies where it does by default. Nobody is
+/// asked, and the ring is given to nobody.
 fn keys(settings: &Settings) -> Outcome<Option<Ring>> {
     let named = &settings.unlock;
     let is_there = |path: &std::path::PathBuf| !unlock::is_missing(path);

@@ -24,8 +24,10 @@ const AFTER_HELP: &str = "\
 With the seed every record is checked. With the public key of the checkpoints, what lies before the last of them is; what \
 comes after it may be forged, and without a checkpoint nothing is verified. The seed is written once, beside a new log, and names the public key, too.
 
-Whoever takes over the machine that writes the log can remove its oldest files and record that the retention did. How far back \
-it reaches is what they cannot forge: name how long records are kept, or from when on they must be there, with --back-to.
+Whoever takes over the machine that writes the log can remove its oldest files and record that the retention did. Name how \
+long records are kept, or from when on they must be there, with --back-to: that finds a retention set too short, and a thief \
+who kept only genuine records. It does not find one who lets the log begin with a record dated long ago: against that, \
+compare the number of the first record with a copy of the log, or of its checkpoints, kept elsewhere.
 
 The exit code is 0 if nothing is wrong and nothing missing, 6 if something is, 8 if the log cannot be read, and 1 if nothing \
 could be verified.";
@@ -44,7 +46,7 @@ pub(crate) struct Verify {
     /// The checkpoints [default: beside the log]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     checkpoints: Option<PathBuf>,
-    /// The log must hold everything since then, such as 365d, unless it begins with its first record
+    /// The log must begin with a record of then or before, such as 365d, or with number 1
     #[arg(long, value_name = "WHEN", value_parser = parse::moment)]
     back_to: Option<DateTime<Utc>>,
 }
@@ -229,8 +231,12 @@ fn print(found: &Verification, back_to: Option<DateTime<Utc>>, output: &Output) 
         return Ok(());
     }
     if let Some(begins) = found.begins.filter(|_| found.first > 1) {
+        let hint = match back_to {
+            Some(_) => "",
+            None => "; --back-to compares that with the retention",
+        };
         output.line(format!(
-            "begins at {}: older files were removed, as the log says; whether they were to be is told by --back-to",
+            "begins at {}: older files were removed, as the log says{hint}",
             time(begins)
         ))?;
     }

@@ -148,6 +148,8 @@ fn a_log_that_does_not_reach_back_as_far_as_it_must_is_told() {
         assert_eq!(found["reaches_back"], code == 0, "{found}");
         assert_eq!(found["intact"], code == 0, "{found}");
     }
+    // Who named it is not told to.
+    assert!(!verify(&["--back-to", "0s"]).out.contains("--back-to"));
     let told = verify(&["--back-to", "365d"]);
     assert!(told.err.contains("does not reach back"), "{told:?}");
     assert!(!told.out.contains("intact"), "{told:?}");
