@@ -33,14 +33,14 @@ pub fn config_file(data: &[u8]) {
     let outcome = rehearse_config(text, wanted);
     let Some(config) = found else {
         let refusal = outcome.expect_err("what is no configuration is refused");
-        let line = refusal
-            .strip_prefix("the configuration file ncred.toml is not well formed at line ")
-            .and_then(|rest| rest.split_once("; a profile is a table [profiles.NAME] with "))
-            .and_then(|(line, _)| line.parse().ok());
-        // The number is all that may be of the file.
+        let (line, key) = refused_at(&refusal).expect("a refusal has one of two forms");
         let lines = text.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        assert!((1..=lines).contains(&line), "{refusal}");
+        // The number is all that may be of the file, and a key that can be no secret.
+        let harmless =
+            |key: &str| key.len() <= 32 && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'_'));
         return assert!(
-            line.is_some_and(|line: usize| (1..=lines).contains(&line)),
+            key.is_none_or(|key| harmless(key) && !PROFILE.contains(&key)),
             "{refusal}"
         );
     };
@@ -66,6 +66,20 @@ pub fn config_file(data: &[u8]) {
             None => assert!(name.is_some() && refusal.contains("no such profile"), "{refusal}"),
         },
     }
+}
+
+/// The line that a refusal tells, and the key it names, if it does.
+fn refused_at(refusal: &str) -> Option<(usize, Option<&str>)> {
+    let rest = refusal.strip_prefix("the configuration file ncred.toml")?;
+    if let Some(rest) = rest.strip_prefix(" is not well formed at line ") {
+        let (line, _) = rest.split_once("; a profile is a table [profiles.NAME] with ")?;
+        return Some((line.parse().ok()?, None));
+    }
+    let (line, rest) = rest
+        .strip_prefix(", line ")?
+        .split_once(": a profile has no setting \"")?;
+    let (key, _) = rest.split_once('"')?;
+    Some((line.parse().ok()?, Some(key)))
 }
 
 struct Config<'a> {
