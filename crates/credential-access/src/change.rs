@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use nebula_credential_core::{
-    CredentialError, Op, Permission, Plaintext, Precondition, Put, RecordHead, Request, Response, Tags,
-    Update, Version,
+    CredentialError, Delete, Op, Permission, Plaintext, Precondition, Put, RecordHead, Request, Response,
+    Tags, Update, Version,
 };
 use tower_service::Service;
 
 use crate::floor::Floor;
 use crate::gate::{Answer, Asking, Gate};
-use crate::policy::Verdict;
+use crate::policy::{DEFAULT_DENY, Verdict};
 use crate::record;
 use crate::rule::Known;
 use crate::sharing;
 
-/// How often a change of tags looks again where another was faster, before it reports the conflict.
+/// How often a change of tags or a deletion looks again where another was faster, before it reports the conflict.
 const ATTEMPTS: usize = 8;
 
 impl Gate {
@@ -97,7 +97,8 @@ impl Gate {
                 Err(CredentialError::VersionConflict {
                     name: head.id.to_string(),
                     expected: Some(head.latest),
-                    found: Some(head.latest),
+                    // Live where it was deleted, or deleted where it was live: what it is now was not told.
+                    found: None,
                 })
             }
             (answer, _) => answer,
@@ -123,9 +124,7 @@ impl Gate {
                 Ok(head) => head,
                 Err(refusal) => {
                     drop(changing);
-                    if attempt == 1 {
-                        self.decided(wanted, &verdict);
-                    }
+                    self.decided(wanted, &verdict);
                     return refusal.answer(floor).await;
                 }
             };
@@ -137,29 +136,92 @@ impl Gate {
                 (lacking, verdict) = self.retagging(&head, &tags, wanted);
                 op.tags = Some(tags);
             }
-            // Once for each request.
-            if attempt == 1 {
-                self.decided(wanted, &verdict);
-            }
             if !verdict.is_allowed() {
+                self.decided(wanted, &verdict);
                 return Err(self.refusal(lacking, &op.id));
             }
-            if shares {
-                self.check_sharing(&head, &op)?;
+            if shares && let Err(error) = self.check_sharing(&head, &op) {
+                if error.is_access_denied() {
+                    verdict = Verdict::Denied {
+                        rule: DEFAULT_DENY.into(),
+                    };
+                }
+                self.decided(wanted, &verdict);
+                return Err(error);
             }
             // Its owner and grants are not for what is stored anew under its name.
             let unconditional = op.precondition == Precondition::None && self.compares;
             if unconditional {
                 op.precondition = Precondition::IfVersion(head.latest);
             }
+            let again = unconditional && attempt < ATTEMPTS;
+            // What is decided last counts: once for each request.
+            if !again {
+                self.decided(wanted, &verdict);
+            }
             match inner.ask(self.request(Op::Update(op))).await {
-                Err(CredentialError::VersionConflict { .. }) if unconditional && attempt < ATTEMPTS => {}
-                answer => return answer,
+                Err(CredentialError::VersionConflict { .. }) if again => {}
+                answer => {
+                    if again {
+                        self.decided(wanted, &verdict);
+                    }
+                    return answer;
+                }
             }
         }
         Err(CredentialError::internal(
             "a change of tags ended without an answer",
         ))
+    }
+
+    pub(crate) async fn delete<S>(
+        self,
+        mut inner: Asking<S>,
+        op: Delete,
+        wanted: Option<Permission>,
+        floor: Floor,
+    ) -> Answer
+    where
+        S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError>,
+    {
+        for attempt in 1.. {
+            let found = self.look(&mut inner, &op.id).await?;
+            let (verdict, judged) = self.judge(&op.id, wanted, found);
+            let head = match judged {
+                Ok(head) => head,
+                Err(refusal) => {
+                    self.decided(wanted, &verdict);
+                    return refusal.answer(floor).await;
+                }
+            };
+            // It was decided on what was found, and holds for nothing that took its place.
+            let unconditional = op.precondition == Precondition::None && self.compares;
+            let mut op = op.clone();
+            if unconditional {
+                op.precondition = match head.deleted_at {
+                    None => Precondition::IfVersion(head.latest),
+                    Some(_) => Precondition::IfAbsent,
+                };
+            }
+            let again = unconditional && attempt < ATTEMPTS;
+            if !again {
+                self.decided(wanted, &verdict);
+            }
+            let answer = inner.ask(self.request(Op::Delete(op))).await;
+            let overtaken = match &answer {
+                Err(CredentialError::VersionConflict { .. } | CredentialError::AlreadyExists(_)) => true,
+                // Deleted meanwhile: a purge destroys that, too.
+                Err(CredentialError::NotFound(_)) => head.deleted_at.is_none(),
+                _ => false,
+            };
+            if !(again && overtaken) {
+                if again {
+                    self.decided(wanted, &verdict);
+                }
+                return answer;
+            }
+        }
+        Err(CredentialError::internal("a deletion ended without an answer"))
     }
 
     /// Whether what is wanted is allowed under `tags` too: nobody tags a credential out of reach of the rules. To set

@@ -250,6 +250,7 @@ impl Gate {
             }
             Op::Put(op) => self.put(inner, op, wanted, certain, floor).await,
             Op::Update(op) => self.update(inner, op, wanted, floor).await,
+            Op::Delete(op) => self.delete(inner, op, wanted, floor).await,
             op => {
                 let Some(id) = op.subject() else {
                     return Err(CredentialError::internal(

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nebula_credential_access::{AccessLayer, OWNER_TAG, Permissions, Sharing, grants, owner};
 use nebula_credential_core::{
-    Capability, CredentialError, Op, Permission, Precondition, Request, Restore, Tags, Update,
+    Capability, CredentialError, Delete, DeleteMode, Op, Permission, Precondition, Request, Restore, Tags,
+    Update,
 };
 use tower::{Layer as _, ServiceExt as _};
 
@@ -33,7 +34,7 @@ async fn what_is_restored_meanwhile_is_not_taken_over() {
         .unwrap_err();
     // Whoever stores looks again after this, and finds what is there.
     assert!(
-        matches!(error, CredentialError::VersionConflict { .. }),
+        matches!(error, CredentialError::VersionConflict { found: None, .. }),
         "{error}"
     );
     assert_eq!(owner(&world.shelf.tags(&db)), Some(principal("user:alice")));
@@ -56,7 +57,7 @@ async fn what_is_deleted_meanwhile_is_stored_by_whoever_stores_it() {
         .await
         .unwrap_err();
     assert!(
-        matches!(error, CredentialError::VersionConflict { .. }),
+        matches!(error, CredentialError::VersionConflict { found: None, .. }),
         "{error}"
     );
     world
@@ -126,6 +127,101 @@ async fn tags_are_not_set_on_what_took_its_place_meanwhile() {
         (owner(&tags), tags.get("team")),
         (Some(principal("user:bob")), Some("pay"))
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_took_its_place_meanwhile_is_not_deleted() {
+    let world = World::new(&rules(&["owners allow owner *"]));
+    let db = id("db");
+    world.shelf.place(&db, &[(OWNER_TAG, "user:alice")]);
+    let (alice, bob, replaced) = (world.ctx("user:alice"), world.ctx("user:bob"), db.clone());
+    let error = world
+        .ask_while(&alice, delete(&db), move |shelf| {
+            shelf.apply(&bob, delete(&replaced)).unwrap();
+            let anew = put(&replaced, 2, Some(&[(OWNER_TAG, "user:bob")]));
+            shelf.apply(&bob, Op::Put(anew)).unwrap();
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error, CredentialError::not_found(db.to_string()));
+    assert!(!alice.report.unwrap().decision().unwrap().allowed);
+    world.get("user:bob", &db).await.unwrap();
+
+    // What is stored meanwhile and is still his is deleted.
+    let (alice, bob) = (world.ctx("user:alice"), world.ctx("user:bob"));
+    let stored = db.clone();
+    world
+        .ask_while(&bob, delete(&db), move |shelf| {
+            shelf.apply(&alice, Op::Put(put(&stored, 3, None))).unwrap();
+        })
+        .await
+        .unwrap();
+    assert!(bob.report.unwrap().decision().unwrap().allowed);
+    assert!(world.get("user:bob", &db).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_restored_or_deleted_meanwhile_is_decided_on_again() {
+    let world = World::new(&rules(&["owners allow owner *"]));
+    let db = id("db");
+    let purge = || {
+        let (id, mode) = (db.clone(), DeleteMode::Purge);
+        let precondition = Precondition::None;
+        Op::Delete(Delete {
+            id,
+            mode,
+            precondition,
+        })
+    };
+    world.shelf.place(&db, &[(OWNER_TAG, "user:alice")]);
+    let (alice, bob) = (world.ctx("user:alice"), world.ctx("user:bob"));
+    world.shelf.apply(&alice, delete(&db)).unwrap();
+    let replaced = db.clone();
+    let error = world
+        .ask_while(&alice, purge(), move |shelf| {
+            let anew = put(&replaced, 2, Some(&[(OWNER_TAG, "user:bob")]));
+            shelf.apply(&bob, Op::Put(anew)).unwrap();
+        })
+        .await
+        .unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+    world.get("user:bob", &db).await.unwrap();
+    // What is deleted between is purged all the same.
+    let (bob, deleted) = (world.ctx("user:bob"), db.clone());
+    world
+        .ask_while(&bob.clone(), purge(), move |shelf| {
+            shelf.apply(&bob, delete(&deleted)).unwrap();
+        })
+        .await
+        .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_recorded_as_one_whatever_was_decided_before() {
+    let world = World::new(&rules(&["owners allow owner *", "shared allow granted *"]));
+    let db = id("db");
+    world.shelf.place(&db, &[(OWNER_TAG, "user:alice")]);
+    let (alice, bob, replaced) = (world.ctx("user:alice"), world.ctx("user:bob"), db.clone());
+    let error = world
+        .ask_while(&alice, tag(&db, &[("team", "pay")]), move |shelf| {
+            shelf.apply(&bob, delete(&replaced)).unwrap();
+            let anew = put(&replaced, 2, Some(&[(OWNER_TAG, "user:bob")]));
+            shelf.apply(&bob, Op::Put(anew)).unwrap();
+        })
+        .await
+        .unwrap_err();
+    assert!(error.is_not_found(), "{error}");
+    assert!(!alice.report.unwrap().decision().unwrap().allowed);
+
+    // So is what the policy allows and the law of sharing does not.
+    let mut bob = world.ctx("user:bob");
+    bob.permission = Some(Permission::Share);
+    let error = world
+        .ask(&bob, tag(&db, &[(OWNER_TAG, "user:carl")]))
+        .await
+        .unwrap_err();
+    assert!(error.is_access_denied(), "{error}");
+    assert!(!bob.report.unwrap().decision().unwrap().allowed);
 }
 
 #[tokio::test(start_paused = true)]

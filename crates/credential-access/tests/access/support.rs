@@ -99,6 +99,7 @@ impl State {
         let precondition = match &op {
             Op::Put(put) => put.precondition,
             Op::Update(update) => update.precondition,
+            Op::Delete(delete) => delete.precondition,
             _ => Precondition::None,
         };
         if self.blunt && precondition != Precondition::None {
@@ -145,7 +146,18 @@ impl State {
                 Response::Head(head.clone())
             }
             Op::Delete(delete) => {
-                self.live(&delete.id)?.0.deleted_at = Some(ctx.now());
+                let entry = self.records.get_mut(&delete.id);
+                let (head, value) = entry.ok_or_else(|| CredentialError::not_found(delete.id.to_string()))?;
+                let live = head.deleted_at.is_none();
+                precondition.check(&delete.id, Some(head.latest), live)?;
+                match delete.mode {
+                    DeleteMode::Soft if !live => {
+                        return Err(CredentialError::not_found(delete.id.to_string()));
+                    }
+                    DeleteMode::Soft => {}
+                    DeleteMode::Purge => value.clear(),
+                }
+                head.deleted_at = Some(ctx.now());
                 Response::Done
             }
             Op::Restore(restore) => {
