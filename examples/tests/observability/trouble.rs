@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use nebula_credential::access::{AccessLayer, PolicyFile};
 use nebula_credential::audit::AuditSink;
 use nebula_credential::prelude::*;
-use nebula_credential::resilience::{BreakerConfig, Resilience, RetryConfig};
+use nebula_credential::resilience::{BreakerConfig, RateLimit, Resilience, RetryConfig};
 use nebula_credential::telemetry::MetricsCrate;
 use nebula_credential::{CredentialName, MetricsEmitter, PolicyEpoch, Principal, StoreHandle, SystemClock};
 use nebula_credential_testkit::{Fault, FaultStore};
@@ -72,6 +72,20 @@ pub(crate) async fn troubled(directory: &Path) -> (CredentialManager, Prometheus
             base: Duration::ZERO,
             ..RetryConfig::default()
         });
+    let limit = RateLimit {
+        per_second: 1,
+        burst: 1,
+    };
+    let once = Resilience::new(
+        BreakerConfig::default(),
+        Arc::new(SystemClock),
+        Arc::clone(&metrics),
+    );
+    let limited = CredentialManager::builder()
+        .storage(LocalStorage::new(directory.join("secrets")))
+        .keys(Keys::key_file(directory.join("config/key")))
+        .resilience(once.rate_limit(limit))
+        .build();
     let faults = FaultStore::new(StoreHandle::new(LocalStorage::new(directory.join("secrets"))));
     let manager = CredentialManager::builder()
         .storage_handle(faults.handle())
@@ -109,6 +123,10 @@ pub(crate) async fn troubled(directory: &Path) -> (CredentialManager, Prometheus
     std::fs::rename(&log, &away).unwrap();
     assert!(manager.get::<BearerCredential>("n").await.is_err());
     std::fs::rename(&away, &log).unwrap();
+    // Too often for a limit.
+    for name in ["x", "y", "z"] {
+        assert!(limited.get::<BearerCredential>(name).await.is_err());
+    }
     // Asked again in vain, and not at all.
     faults.always("get", Fault::Refuse(CredentialError::unavailable("away")));
     for name in ["x", "y"] {
