@@ -3,7 +3,7 @@
 //! A word for every counter, odd while a change is under way; the first word says that one is. Only the holder of the
 //! writer's lock changes them. It makes a counter odd before it commits and even again afterwards, so whoever reads
 //! an even number, then the store, and later the same number, has what is current. A writer that died in between
-//! left its counters odd, and the next one, which learns that from the first word, settles them.
+//! left its counters odd. The next change settles them, or else whoever [notices](crate::doubt).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,13 +48,30 @@ impl Counters {
     pub(crate) fn begin(&self, mut counters: Vec<usize>) -> UnderWay<'_> {
         if self.word(UNDER_WAY).swap(1, Ordering::SeqCst) != 0 {
             // Once these changes are made, those of the dead writer are made or gone.
-            let all = 0..SharedCounters::COUNT;
-            counters.extend(all.filter(|counter| *counter != UNDER_WAY && self.read(*counter).is_none()));
+            counters.extend(self.left());
         }
         for counter in &counters {
             self.word(*counter).fetch_or(1, Ordering::SeqCst);
         }
         UnderWay { all: self, counters }
+    }
+
+    /// What a dead writer left under way, if it left anything. The caller holds the writer's lock, and settles it once
+    /// the outcome of those changes is beyond doubt.
+    pub(crate) fn resume(&self) -> Option<UnderWay<'_>> {
+        let counters: Vec<_> = self.left().collect();
+        // The loss of power may leave one without the other.
+        if counters.is_empty() && self.word(UNDER_WAY).load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        self.word(UNDER_WAY).store(1, Ordering::SeqCst);
+        Some(UnderWay { all: self, counters })
+    }
+
+    /// The counters that are odd.
+    fn left(&self) -> impl Iterator<Item = usize> {
+        let all = 0..SharedCounters::COUNT;
+        all.filter(|counter| *counter != UNDER_WAY && self.read(*counter).is_none())
     }
 
     fn word(&self, number: usize) -> &AtomicU64 {
@@ -65,7 +82,7 @@ impl Counters {
 }
 
 /// Changes that are being made. Dropped unsettled, where their outcome is unknown, nothing is served from copies until
-/// the next change settles them.
+/// the next commit settles them.
 #[must_use = "caches stand still until it is settled"]
 pub(crate) struct UnderWay<'a> {
     all: &'a Counters,
@@ -135,6 +152,27 @@ mod tests {
         drop(dead.begin(vec![left]));
         next.begin(vec![left]).settle();
         assert!(next.read(left).is_some());
+    }
+
+    #[test]
+    fn what_a_dead_writer_left_is_resumed_whole_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let counters = open(&dir);
+        assert!(counters.resume().is_none());
+        drop(counters.begin(vec![1, 2]));
+        // Not settled by whoever failed too.
+        drop(counters.resume().unwrap());
+        counters.resume().unwrap().settle();
+        assert_eq!((counters.read(1), counters.read(2)), (Some(2), Some(2)));
+        assert!(counters.resume().is_none());
+        // As after the loss of power: the counter reached the disk, the first word did not.
+        counters.word(1).store(3, Ordering::SeqCst);
+        counters.resume().unwrap().settle();
+        assert_eq!(counters.read(1), Some(4));
+        // Or the other way round.
+        counters.word(UNDER_WAY).store(1, Ordering::SeqCst);
+        counters.resume().unwrap().settle();
+        assert!(counters.resume().is_none());
     }
 
     #[test]

@@ -155,9 +155,19 @@ pub(crate) fn transact(
             }
             (End::Committed, true)
         }
-        // What is in doubt stays under way until the next change settles it.
+        // What is in doubt stays under way until the next commit settles it.
         Err(error) => (End::Failed(error.into()), false),
     }
+}
+
+/// Commits nothing, but writes it, durably: whatever a dead writer had written to the log and not published is written
+/// over. Until then it would be found, and become current, as soon as the last connection is closed and another is
+/// opened. Under the lock of writers.
+pub(crate) fn overwrite(conn: &Connection) -> Result<(), Fault> {
+    let tx = begin(conn)?;
+    // The format it has: `begin` looked. An update to the same value would write no page.
+    tx.execute_batch(&format!("PRAGMA user_version = {}", MIGRATIONS.len()))?;
+    Ok(tx.commit()?)
 }
 
 impl Member {
@@ -327,6 +337,69 @@ mod tests {
         assert!(matches!(told.as_slice(), [Some(Ok(()))]));
         assert_eq!(stands(&place), Some(2));
         assert_eq!(place.home.counters().unwrap().read(other), Some(0));
+    }
+
+    /// What was written to the log and synced, and not published: the end of a longer log of the same store.
+    #[test]
+    fn what_a_dead_writer_had_written_does_not_come_to_light_once_it_is_settled() {
+        let frames = |place: &Place| std::fs::read(place.home.path().join("store.db-wal")).unwrap();
+        for settles in [false, true] {
+            let mut place = Place::new();
+            place.make(vec![bury("a")]);
+            place.writer = Writer::default();
+            // The same store, in which the writer lived.
+            let mut twin = Place::new();
+            for file in ["store.db", "store.db-wal"] {
+                std::fs::copy(place.home.path().join(file), twin.home.path().join(file)).unwrap();
+            }
+            let reader = place.home.connect(Role::Reader).unwrap();
+            assert_eq!(place.found().0, ["a"]);
+            twin.make(vec![bury("dead")]);
+            let (log, longer) = (frames(&place), frames(&twin));
+            assert!(longer.starts_with(&log) && longer.len() > log.len());
+            std::fs::write(place.home.path().join("store.db-wal"), longer).unwrap();
+            assert_eq!(place.found().0, ["a"]);
+
+            drop(place.home.counters().unwrap().begin(vec![1]));
+            if settles {
+                place.writer.settle(&place.home);
+                assert_eq!(place.home.counters().unwrap().read(1), Some(2));
+                place.writer = Writer::default();
+            }
+            // The last connection: the next one reads the log itself.
+            drop(reader);
+            let (names, generation) = place.found();
+            assert_eq!(names.contains(&"dead".to_owned()), !settles);
+            assert_eq!(generation, if settles { 1 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn nothing_is_settled_while_a_writer_lives() {
+        let mut place = Place::new();
+        let lock = place.home.lock_writer().unwrap();
+        let change = place.home.counters().unwrap().begin(vec![1]);
+        place.writer.settle(&place.home);
+        assert_eq!(place.home.counters().unwrap().read(1), None);
+        // It stopped there, and its lock with it.
+        drop((change, lock));
+        place.writer.settle(&place.home);
+        assert_eq!(place.home.counters().unwrap().read(1), Some(2));
+    }
+
+    #[test]
+    fn what_cannot_be_written_over_stays_in_doubt() {
+        let mut place = Place::new();
+        drop(place.home.counters().unwrap().begin(vec![1]));
+        let newer = place.home.connect(Role::Writer).unwrap();
+        newer.pragma_update(None, "user_version", 1000).unwrap();
+        place.writer.settle(&place.home);
+        assert_eq!(place.home.counters().unwrap().read(1), None);
+        newer
+            .pragma_update(None, "user_version", i64::try_from(MIGRATIONS.len()).unwrap())
+            .unwrap();
+        place.writer.settle(&place.home);
+        assert_eq!(place.home.counters().unwrap().read(1), Some(2));
     }
 
     #[test]

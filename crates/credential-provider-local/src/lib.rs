@@ -3,6 +3,7 @@
 mod change;
 mod check;
 mod counters;
+mod doubt;
 mod error;
 mod group;
 mod home;

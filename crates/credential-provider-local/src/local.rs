@@ -3,7 +3,8 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use nebula_credential_core::{
     Capability, ChangeCounters, CredentialError, CredentialRef, Delete, DeleteMode, Get, List, OpContext,
@@ -13,6 +14,7 @@ use nebula_credential_core::{
 use rusqlite::Connection;
 
 use crate::counters::Counters;
+use crate::doubt::Doubt;
 use crate::error::Fault;
 use crate::group::{Asked, Change};
 use crate::home::Home;
@@ -40,6 +42,8 @@ enum Task {
     Change(Box<dyn Change>),
     /// Anything else that takes the thread.
     Work(Box<dyn FnOnce(&Shared) + Send>),
+    /// Settles what a dead writer left.
+    Settle,
     /// Lets go of the connection that writes.
     Close(Reply<Result<(), CredentialError>>),
 }
@@ -54,7 +58,11 @@ struct Shared {
     queue: Queue<Task>,
     /// The process the thread was started in, once it was.
     started: Mutex<Option<u32>>,
+    doubt: Doubt,
 }
+
+/// What the store tells its caches.
+struct Changes(Arc<Shared>);
 
 impl LocalStorage {
     /// The store in the directory `path`, made on first use if it is not there: the directory with mode 0700, the files
@@ -81,6 +89,7 @@ impl LocalStorage {
             readers: Pool::default(),
             queue: Queue::new(),
             started: Mutex::new(None),
+            doubt: Doubt::default(),
         };
         Self(Arc::new(Handle {
             shared: Arc::new(shared),
@@ -315,11 +324,20 @@ impl Shared {
         Ok(())
     }
 
+    /// Has the thread of the store settle what a dead writer left; waits for nothing.
+    fn settle(self: &Arc<Self>) {
+        if self.start().is_ok() {
+            // Not pushed into a full queue: the changes in it settle what is left.
+            let push = std::pin::pin!(self.queue.push(Task::Settle));
+            let _ = push.poll(&mut Context::from_waker(Waker::noop()));
+        }
+    }
+
     /// A change that waits already, if it is the first in the queue.
     fn next_change(&self) -> Option<Box<dyn Change>> {
         match self.queue.pop_if(|task| matches!(task, Task::Change(_)))? {
             Task::Change(change) => Some(change),
-            Task::Work(_) | Task::Close(_) => None,
+            Task::Work(_) | Task::Settle | Task::Close(_) => None,
         }
     }
 
@@ -334,6 +352,11 @@ impl Shared {
                     Ok(home) => writer.change(home, first, || self.next_change()),
                     Err(error) => first.tell(Some(error)),
                 },
+                Task::Settle => {
+                    if let Some(home) = self.home.get() {
+                        writer.settle(home);
+                    }
+                }
                 Task::Close(reply) => {
                     if let Some(home) = self.home.get() {
                         writer.close(home);
@@ -351,14 +374,19 @@ impl Shared {
     }
 }
 
-impl ChangeCounters for Shared {
+impl ChangeCounters for Changes {
     fn counter_of(&self, id: &CredentialRef) -> usize {
         Counters::of(id)
     }
 
     /// Nothing before the store is open: then nothing was read of which there could be a copy.
     fn read(&self, counter: usize) -> Option<u64> {
-        self.home.get()?.counters().ok()?.read(counter)
+        let counters = self.0.home.get()?.counters().ok()?;
+        let stands = counters.read(counter);
+        if stands.is_none() && self.0.doubt.is_due(Instant::now()) {
+            self.0.settle();
+        }
+        stands
     }
 }
 
@@ -416,7 +444,7 @@ impl SecretStore for LocalStorage {
     }
 
     fn changes(&self) -> Option<Arc<dyn ChangeCounters>> {
-        Some(Arc::clone(&self.0.shared) as Arc<dyn ChangeCounters>)
+        Some(Arc::new(Changes(Arc::clone(&self.0.shared))))
     }
 
     async fn get(&self, _: &OpContext, op: Get) -> Result<Record<Sealed>, CredentialError> {
@@ -487,7 +515,7 @@ mod tests {
         loop {
             match future
                 .as_mut()
-                .poll(&mut Context::from_waker(std::task::Waker::noop()))
+                .poll(&mut Context::from_waker(Waker::noop()))
             {
                 Poll::Ready(done) => return done,
                 Poll::Pending => std::thread::yield_now(),

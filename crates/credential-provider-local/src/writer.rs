@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use nebula_credential_core::CredentialError;
 use rusqlite::Connection;
 use rusqlite::wal::CheckpointMode;
 
-use crate::group::{Change, End, Member, transact};
+use crate::group::{Change, End, Member, overwrite, transact};
 use crate::home::{Home, Role, empty_log};
 
 /// Frames (4 KiB pages) in the log that are not written back yet, before they are when nobody waits.
@@ -31,6 +32,8 @@ pub(crate) struct Writer {
     changes: u32,
     /// Whether the log may still hold what was purged.
     unscrubbed: bool,
+    /// Whether it was said that what a dead writer left cannot be settled.
+    warned: bool,
 }
 
 impl Writer {
@@ -104,6 +107,44 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Settles what a dead writer left under way, which is not for as long as somebody writes. Nobody waits for it, and a
+    /// failure leaves all as it is.
+    pub(crate) fn settle(&mut self, home: &Home) {
+        match self.try_settle(home) {
+            Ok(()) => self.warned = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.warned, true) {
+                    tracing::warn!(
+                        kind = error.kind().as_str(),
+                        "a process died while it changed the local store, and what it left cannot be settled: caches ask \
+                         the store each time, until a change succeeds"
+                    );
+                }
+            }
+        }
+    }
+
+    fn try_settle(&mut self, home: &Home) -> Result<(), CredentialError> {
+        let counters = home.counters()?;
+        // Whoever holds it is alive, or the system would have released it.
+        let Some(lock) = home.try_lock_writer()? else {
+            return Ok(());
+        };
+        let Some(under_way) = counters.resume() else {
+            return Ok(());
+        };
+        let explain = |fault| home.explain(fault);
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => home.connect(Role::Writer).map_err(explain)?,
+        };
+        overwrite(&conn).map_err(explain)?;
+        under_way.settle();
+        drop(lock);
+        self.conn = Some(conn);
+        Ok(())
     }
 
     /// Writes the log back into the database when it is long. After the answers are given; a failure here loses

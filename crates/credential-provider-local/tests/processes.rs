@@ -152,11 +152,61 @@ fn a_copy_is_current_as_long_as_its_counter_stands_still() {
     }
     assert_eq!(changes.read(still), Some(untouched));
 
-    // Whatever the writer was doing when it was killed, the next change settles it.
+    // Whatever the writer was doing when it was killed, the next change settles it at the latest.
     drop(peer);
     put(&store, "still", 2, "y").unwrap();
     assert!(changes.read(counter).is_some());
     assert!(changes.read(still).unwrap() > untouched);
+}
+
+/// Where nobody writes after that, caches do not stand still for good.
+#[test]
+fn what_a_killed_writer_left_under_way_is_settled_by_those_who_only_read() {
+    let (_dir, store) = scratch();
+    store.open_blocking().unwrap();
+    let changes = SecretStore::changes(&store).unwrap();
+    let counter = changes.counter_of(&id("peer"));
+    let mut kills = 0;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // Most of a change lies between the two moves of its counter.
+    let left = loop {
+        let mut peer = Killed(process(&["flat-out", text_of(store.path())]).spawn().unwrap());
+        let mut lines = BufReader::new(peer.0.stdout.take().unwrap()).lines();
+        while lines.next().unwrap().unwrap() != "@ready" {}
+        let before = wait(store.generation()).unwrap();
+        while wait(store.generation()).unwrap() == before {}
+        drop(peer);
+        kills += 1;
+        // Looked at in the file, so that nobody was asked.
+        if is_odd(store.path(), counter) {
+            break wait(store.generation()).unwrap();
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{kills} writers died between two changes"
+        );
+    };
+    // A process that was there, and one that comes later.
+    let late = LocalStorage::existing(store.path());
+    late.open_blocking().unwrap();
+    let late = SecretStore::changes(&late).unwrap();
+    let start = Instant::now();
+    while changes.read(counter).is_none() {
+        assert!(start.elapsed() < Duration::from_secs(10), "the counter stays odd");
+        std::thread::yield_now();
+    }
+    println!("{kills} kills, settled after {:?}", start.elapsed());
+    assert!(late.read(counter).is_some());
+    assert_eq!(wait(store.generation()).unwrap(), left, "nothing was changed");
+    let stands = changes.read(counter);
+    get(&store, "peer").unwrap();
+    assert_eq!(changes.read(counter), stands, "a copy is kept again");
+}
+
+/// Whether the counter is odd in the file that the processes share.
+fn is_odd(store: &Path, counter: usize) -> bool {
+    let words = std::fs::read(store.join("changes")).unwrap();
+    u64::from_ne_bytes(words.as_chunks().0[counter]) % 2 == 1
 }
 
 #[test]
@@ -188,8 +238,9 @@ impl Drop for Killed {
 
 fn flat_out(path: &str) {
     let store = LocalStorage::existing(path);
+    let from = head(&store, "peer").map_or(1, |head| u32::from(head.latest.get()) + 1);
     say("ready");
-    for number in 1.. {
+    for number in from.. {
         put(&store, "peer", number, "x").unwrap();
     }
 }
