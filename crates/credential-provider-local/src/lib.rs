@@ -15,6 +15,7 @@ mod read;
 mod reply;
 mod row;
 mod schema;
+mod thread;
 mod token;
 mod writer;
 

@@ -238,7 +238,7 @@ impl Drop for Killed {
 
 fn flat_out(path: &str) {
     let store = LocalStorage::existing(path);
-    let from = head(&store, "peer").map_or(1, |head| u32::from(head.latest.get()) + 1);
+    let from = head(&store, "peer").map_or(1, |head| head.latest.get() + 1);
     say("ready");
     for number in from.. {
         put(&store, "peer", number, "x").unwrap();
