@@ -1,56 +1,27 @@
-//! The text of a policy.
+//! The text of a policy: its groups and roles here, a rule and its conditions each in a room of their own.
+
+mod conditions;
+mod rule;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use nebula_credential_core::{CredentialName, Decision, Tags, TenantId, limits};
+use nebula_credential_core::{CredentialName, limits};
 use toml::Spanned;
 use toml::de::DeTable;
 
-use crate::condition::{Conditions, Days, Hours};
-use crate::network::Network;
 use crate::pattern::Pattern;
 use crate::permissions::Permissions;
-use crate::policy::{DEFAULT_DENY, POLICY_BYTES_MAX, RULES_MAX};
+use crate::policy::{POLICY_BYTES_MAX, RULES_MAX};
 use crate::principal::Who;
-use crate::rule::{Effect, Rule};
+use crate::rule::Rule;
 use crate::syntax::{Parsed, Text, Value};
 
 /// The version of the language.
 const LANGUAGE: &str = "1";
 
-/// Most principals the rules may name together, each member of a group counted in each rule.
-const PRINCIPALS_MAX: usize = 100_000;
-
 const TOP: &[&str] = &["version", "groups", "roles", "rules"];
-const RULE: &[&str] = &[
-    "id",
-    "effect",
-    "principals",
-    "permissions",
-    "roles",
-    "tenants",
-    "scopes",
-    "names",
-    "tags",
-    "when",
-    "unless",
-    "emergency",
-];
-const CONDITIONS: &[&str] = &[
-    "environments",
-    "networks",
-    "mfa",
-    "purposes",
-    "workflows",
-    "nodes",
-    "users",
-    "hours",
-    "days",
-    "from",
-    "until",
-];
 
 /// The rules of a policy.
 pub(crate) fn rules(text: &str) -> Parsed<Vec<Rule>> {
@@ -164,114 +135,6 @@ impl<'t> Reader<'t> {
         Ok(rules)
     }
 
-    fn rule(&mut self, value: &Value<'t>) -> Parsed<Rule> {
-        let Some(table) = value.get_ref().as_table() else {
-            return Err(self
-                .text
-                .error(value.span(), "a rule is a table; begin it with [[rules]]"));
-        };
-        self.text.check_keys(table, RULE, "a rule")?;
-        let require = |key: &str, remedy: &str| {
-            let missing = || {
-                self.text
-                    .error(value.span(), format!("a rule without `{key}`; {remedy}"))
-            };
-            table.get(key).ok_or_else(missing)
-        };
-        let id = require("id", "give it a name to be known by: id = \"...\"")?;
-        let principals = require("principals", "say whom it is about; \"*\" is everyone")?;
-        let tenants = require("tenants", "say in which tenants it holds; \"*\" is every tenant")?;
-        let effect = require("effect", "write effect = \"allow\" or effect = \"deny\"")?;
-        let id = self.id(id)?;
-        let effect = match effect.get_ref().as_str() {
-            Some("allow") => Effect::Allow,
-            Some("deny") => Effect::Deny,
-            _ => {
-                return Err(self
-                    .text
-                    .error(effect.span(), "an effect is \"allow\" or \"deny\""));
-            }
-        };
-        let emergency = match table.get("emergency") {
-            None => false,
-            Some(value) => {
-                let emergency = self.text.boolean(value, "emergency")?;
-                if emergency && effect == Effect::Deny {
-                    return Err(self
-                        .text
-                        .error(value.span(), "a rule for emergencies allows; remove `emergency`"));
-                }
-                emergency
-            }
-        };
-        let permissions = self.rule_permissions(table, value.span(), effect)?;
-        let mut rule = Rule {
-            id,
-            effect,
-            emergency,
-            who: self.who(principals)?,
-            permissions,
-            tenants: self.tenants(tenants)?,
-            scopes: self.patterns(table, "scopes")?,
-            names: self.patterns(table, "names")?,
-            tags: Vec::new(),
-            when: Conditions::default(),
-            unless: None,
-        };
-        if let Some(tags) = table.get("tags") {
-            rule.tags = self.tags(tags)?;
-        }
-        if let Some(when) = table.get("when") {
-            rule.when = self.conditions(when, "when")?;
-        }
-        if let Some(unless) = table.get("unless") {
-            rule.unless = Some(self.conditions(unless, "unless")?);
-        }
-        Ok(rule)
-    }
-
-    fn id(&self, value: &Value<'t>) -> Parsed<Arc<str>> {
-        let reserved = [DEFAULT_DENY, crate::LIST_FILTER, Decision::ALLOW_LIST];
-        let lawful = |id: &&str| CredentialName::new(id).is_ok() && !reserved.contains(id);
-        match value.get_ref().as_str().filter(lawful) {
-            Some(id) => Ok(id.into()),
-            None => Err(self.text.error(
-                value.span(),
-                format!(
-                    "this is no id of a rule; use lower-case letters, digits and `-`, and none of {}",
-                    reserved.join(", ")
-                ),
-            )),
-        }
-    }
-
-    fn rule_permissions(&self, table: &DeTable<'t>, at: Range<usize>, effect: Effect) -> Parsed<Permissions> {
-        let mut permissions = match table.get("permissions") {
-            Some(value) => self.permissions(value)?,
-            None => Permissions::NONE,
-        };
-        if let Some(roles) = table.get("roles") {
-            for (name, at) in self.text.strings(roles, "`roles`")? {
-                let Some(role) = self.roles.get(name) else {
-                    let known = names(self.roles.keys());
-                    return Err(self
-                        .text
-                        .error(at, format!("there is no role {name:?}; there {known}")));
-                };
-                permissions = permissions.union(*role);
-            }
-        }
-        if permissions.is_empty() {
-            let message =
-                "a rule without `permissions` or `roles`; say what it is about; \"*\" is everything";
-            return Err(self.text.error(at, message));
-        }
-        Ok(match effect {
-            Effect::Allow => permissions.implied(),
-            Effect::Deny => permissions,
-        })
-    }
-
     fn permissions(&self, value: &Value<'t>) -> Parsed<Permissions> {
         let mut permissions = Permissions::NONE;
         for (name, at) in self.text.strings(value, "a list of permissions")? {
@@ -292,139 +155,6 @@ impl<'t> Reader<'t> {
             permissions = permissions.union(one);
         }
         Ok(permissions)
-    }
-
-    fn who(&mut self, value: &Value<'t>) -> Parsed<Who> {
-        let mut who = Who::default();
-        for (text, at) in self.text.strings(value, "`principals`")? {
-            match text {
-                "owner" => who.owner = true,
-                "granted" => who.granted = true,
-                _ => match text.strip_prefix("group:") {
-                    Some(name) => {
-                        let Some(group) = self.groups.get(name) else {
-                            let known = names(self.groups.keys());
-                            return Err(self
-                                .text
-                                .error(at, format!("there is no group {name:?}; there {known}")));
-                        };
-                        who.extend(group);
-                    }
-                    None => who
-                        .add(text)
-                        .map_err(|flaw| self.text.error(at, format!("{text:?} {flaw}")))?,
-                },
-            }
-        }
-        self.principals += who.len();
-        if self.principals > PRINCIPALS_MAX {
-            return Err(self.text.error(
-                value.span(),
-                format!("the rules name more than {PRINCIPALS_MAX} principals; write fewer rules about the same group"),
-            ));
-        }
-        Ok(who)
-    }
-
-    fn tenants(&self, value: &Value<'t>) -> Parsed<Option<HashSet<TenantId>>> {
-        let mut tenants = HashSet::new();
-        let mut every = false;
-        for (text, at) in self.text.strings(value, "`tenants`")? {
-            if text == "*" {
-                every = true;
-                continue;
-            }
-            let tenant = TenantId::new(text).map_err(|_| {
-                self.text.error(
-                    at,
-                    format!("{text:?} is no tenant; write its whole name, or \"*\""),
-                )
-            })?;
-            tenants.insert(tenant);
-        }
-        Ok((!every).then_some(tenants))
-    }
-
-    fn tags(&self, value: &Value<'t>) -> Parsed<Vec<(Box<str>, Pattern)>> {
-        let mut tags = Vec::new();
-        for (key, value) in self.text.table(value, "tags", "tags = { team = \"payments\" }")? {
-            let (name, at) = (key.get_ref(), key.span());
-            if Tags::is_reserved(name) {
-                let message =
-                    "this tag is set by access control; write principals = [\"owner\"] or [\"granted\"]";
-                return Err(self.text.error(at, message));
-            }
-            if CredentialName::new(name).is_err() {
-                let message =
-                    "this is no key of a tag; use lower-case letters, digits, `.`, `_`, `-` and `/`";
-                return Err(self.text.error(at, message));
-            }
-            let Some(text) = value.get_ref().as_str() else {
-                let message = "a tag is text or a pattern; write tags = { team = \"payments\" }";
-                return Err(self.text.error(value.span(), message));
-            };
-            tags.push((
-                name.as_ref().into(),
-                self.pattern(text, value.span(), limits::TAG_VALUE_BYTES)?,
-            ));
-        }
-        Ok(tags)
-    }
-
-    fn conditions(&self, value: &Value<'t>, key: &'static str) -> Parsed<Conditions> {
-        let Some(table) = value.get_ref().as_table() else {
-            let message = format!("`{key}` is a table of conditions; write {key} = {{ mfa = true }}");
-            return Err(self.text.error(value.span(), message));
-        };
-        self.text.check_keys(table, CONDITIONS, "a condition")?;
-        let mut conditions = Conditions {
-            environments: self.patterns(table, "environments")?,
-            purposes: self.patterns(table, "purposes")?,
-            workflows: self.patterns(table, "workflows")?,
-            nodes: self.patterns(table, "nodes")?,
-            users: self.patterns(table, "users")?,
-            from: self.text.time(table, "from")?,
-            until: self.text.time(table, "until")?,
-            ..Conditions::default()
-        };
-        if let Some(networks) = table.get("networks") {
-            for (text, at) in self.text.strings(networks, "`networks`")? {
-                let network =
-                    Network::parse(text).map_err(|flaw| self.text.error(at, format!("{text:?} {flaw}")))?;
-                conditions.networks.push(network);
-            }
-        }
-        if let Some(mfa) = table.get("mfa") {
-            conditions.mfa = Some(self.text.boolean(mfa, "mfa")?);
-        }
-        if let Some(hours) = table.get("hours") {
-            let found = hours.get_ref().as_str().and_then(Hours::parse);
-            let message = "hours are two times of day in UTC that differ; write hours = \"08:00-18:00\"";
-            conditions.hours = Some(found.ok_or_else(|| self.text.error(hours.span(), message))?);
-        }
-        if let Some(days) = table.get("days") {
-            let mut found = Days::default();
-            for (text, at) in self.text.strings(days, "`days`")? {
-                let message = "there is no such day; write mon, tue, wed, thu, fri, sat or sun";
-                found.add(text).ok_or_else(|| self.text.error(at, message))?;
-            }
-            conditions.days = found;
-        }
-        if conditions.is_empty() {
-            let message = format!("`{key}` holds no condition; remove it, or write {key} = {{ mfa = true }}");
-            return Err(self.text.error(value.span(), message));
-        }
-        if conditions
-            .from
-            .zip(conditions.until)
-            .is_some_and(|(from, until)| until <= from)
-        {
-            return Err(self.text.error(
-                value.span(),
-                "`until` is not later than `from`; the rule would never hold",
-            ));
-        }
-        Ok(conditions)
     }
 
     fn patterns(&self, table: &DeTable<'t>, key: &str) -> Parsed<Vec<Pattern>> {

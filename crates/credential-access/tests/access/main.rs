@@ -19,5 +19,7 @@ mod ownership;
 mod parse;
 mod rotation;
 mod sharing;
+mod shelf;
 mod speed;
 mod support;
+mod times;
