@@ -178,7 +178,8 @@ fn passes_on(tags: &Tags, who: &Principal, now: DateTime<Utc>) -> bool {
 }
 
 /// The keys of the grants among `tags` that end where those end that `begin` picks: they themselves, and what was granted
-/// by someone to whom then nothing is granted any more that holds at `now`. The owner needs no grant to share.
+/// by someone to whom then nothing is granted any more that holds at `now`, but what hangs on it. The owner needs no grant
+/// to share.
 fn ended_with(tags: &Tags, begin: impl Fn(&Grant) -> bool, now: DateTime<Utc>) -> BTreeSet<&str> {
     let all: Vec<(&str, Grant)> = tags
         .iter()
@@ -186,24 +187,38 @@ fn ended_with(tags: &Tags, begin: impl Fn(&Grant) -> bool, now: DateTime<Utc>) -
         .filter_map(|(key, value)| Some((key, Grant::parse(value)?)))
         .collect();
     let picked = all.iter().filter(|(_, grant)| begin(grant));
-    let mut ended: BTreeSet<&str> = picked.map(|(key, _)| *key).collect();
-    // Ends: each round but the last adds one of at most [`GRANTS_MAX`].
+    let begun: BTreeSet<&str> = picked.map(|(key, _)| *key).collect();
+    let mut ended = begun.clone();
+    let loses = |ended: &BTreeSet<&str>, by: &Principal| {
+        all.iter()
+            .any(|(key, grant)| grant.to == *by && ended.contains(key))
+    };
+    // All that may hang on it. Ends: each round but the last adds one of at most [`GRANTS_MAX`].
     loop {
-        let has_lost = |by: &Principal| {
-            let mut to_them = all.iter().filter(|(_, grant)| grant.to == *by);
-            let loses = to_them.clone().any(|(key, _)| ended.contains(key));
-            loses
-                && to_them.all(|(key, grant)| ended.contains(key) || !grant.holds(now))
-                && !is_owner(tags, by)
-        };
-        let next = all
-            .iter()
-            .filter(|(key, grant)| !ended.contains(key) && has_lost(&grant.by));
+        let next = all.iter().filter(|(key, grant)| {
+            !ended.contains(key) && loses(&ended, &grant.by) && !is_owner(tags, &grant.by)
+        });
         let next: Vec<&str> = next.map(|(key, _)| *key).collect();
         if next.is_empty() {
-            return ended;
+            break;
         }
         ended.extend(next);
+    }
+    // But for what those granted who have it from elsewhere. In this order: two who granted it to each other keep nothing.
+    loop {
+        let has_another = |to: &Principal| {
+            all.iter()
+                .any(|(key, grant)| grant.to == *to && !ended.contains(key) && grant.holds(now))
+        };
+        let stays = all.iter().filter(|(key, grant)| {
+            let hangs = ended.contains(key) && !begun.contains(key);
+            hangs && (has_another(&grant.by) || !loses(&ended, &grant.by))
+        });
+        let stays: Vec<&str> = stays.map(|(key, _)| *key).collect();
+        if stays.is_empty() {
+            return ended;
+        }
+        ended.retain(|key| !stays.contains(key));
     }
 }
 
