@@ -127,7 +127,7 @@ pub(super) const PROOFS: &[Proof] = &[
     },
     Proof {
         name: "leaks",
-        shows: "no canary secret shows up in texts, errors, traces or files, and one that leaks is caught",
+        shows: "no canary secret shows up in texts, errors, traces, logs, measurements or files, and one that leaks is caught",
         runs: &[
             &[
                 "test",
