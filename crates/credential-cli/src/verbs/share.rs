@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use nebula_credential::access::{Grant, Permissions, Sharing};
-use nebula_credential::{Clock as _, CredentialName, Permission, Principal, SystemClock};
+use nebula_credential::access::{Grant, Permissions, Sharing, grants};
+use nebula_credential::{
+    Clock as _, CredentialMetadata, CredentialName, Permission, Principal, SystemClock, Tags,
+};
 use serde::Serialize;
 
 use super::explain;
@@ -33,7 +35,7 @@ pub(crate) struct Share {
     /// Until when; for good unless told
     #[arg(long, value_name = "TIME", value_parser = parse::time, requires = "with")]
     until: Option<DateTime<Utc>>,
-    /// End everything that is shared with this one
+    /// End what is shared with this one; what others shared stays where you have it by a grant yourself
     #[arg(long, value_name = "WHO", value_parser = parse::principal, conflicts_with = "with")]
     revoke: Option<Principal>,
 }
@@ -56,29 +58,59 @@ struct Granted {
 }
 
 pub(super) async fn share(session: &Session, args: &Share, output: &Output) -> Outcome {
-    let (change, done) = match (&args.with, &args.revoke) {
-        (Some(to), _) => {
-            let change = Sharing::Grant {
-                to: to.clone(),
-                permissions: args.permissions.iter().copied().collect(),
-                until: args.until,
-            };
-            (change, format!("shared {} with {to}", args.name))
-        }
-        (None, Some(from)) => {
-            let change = Sharing::Revoke { from: from.clone() };
-            (change, format!("{} is no longer shared with {from}", args.name))
-        }
+    let change = match (&args.with, &args.revoke) {
+        (Some(to), _) => Sharing::Grant {
+            to: to.clone(),
+            permissions: args.permissions.iter().copied().collect(),
+            until: args.until,
+        },
+        (None, Some(from)) => Sharing::Revoke { from: from.clone() },
         // The parser asks for one of them.
         (None, None) => return Ok(()),
     };
-    if let Err(error) = session.manager.share(&args.name, &change).await {
-        return Err(explain(session, &args.name, error).await);
-    }
+    let changed = match session.manager.share(&args.name, &change).await {
+        Ok(changed) => changed,
+        Err(error) => return Err(explain(session, &args.name, error).await),
+    };
     if output.is_json() {
         return sharing_of(session, &args.name, output).await;
     }
-    output.line(done)
+    match change {
+        Sharing::Grant { to, .. } => output.line(format!("shared {} with {to}", args.name)),
+        Sharing::Revoke { from } => output.line(revoked(&changed, &from)?),
+        Sharing::Adopt { .. } => Ok(()),
+    }
+}
+
+/// What came of ending what was shared with `from`: whoever has a credential by a grant ends nobody else's.
+fn revoked(changed: &CredentialMetadata, from: &Principal) -> Outcome<String> {
+    let tags = Tags::from_pairs(
+        changed
+            .tags
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    )?;
+    let now = SystemClock.now();
+    let stays = grants(&tags).filter(|grant| grant.to == *from && grant.holds(now));
+    let stays: Vec<String> = stays
+        .map(|grant| {
+            let until = grant.until.map(|until| format!(" until {}", short(&time(until))));
+            format!(
+                "{} by {}{}",
+                grant.permissions,
+                grant.by,
+                until.unwrap_or_default()
+            )
+        })
+        .collect();
+    let name = &changed.name;
+    Ok(match stays.is_empty() {
+        true => format!("{name} is no longer shared with {from}"),
+        false => format!(
+            "ended what you shared of {name} with {from}; still shared with {from}: {}",
+            stays.join(", ")
+        ),
+    })
 }
 
 pub(super) async fn sharing(session: &Session, args: &Named, output: &Output) -> Outcome {

@@ -208,6 +208,42 @@ fn who_owns_shares_and_ends_it() {
 }
 
 #[test]
+fn what_stays_shared_is_told_when_a_grant_ends() {
+    let passed_on = OWNED.replace(r#"["read", "use"]"#, r#"["read", "use", "share"]"#);
+    let governed = Governed::by(&passed_on);
+    governed.put("user:alice", "new/db");
+    let until = ["--until", "2999-01-01T00:00:00Z"];
+    for (by, to, permissions, until) in [
+        ("user:alice", "user:bob", "read+share", &[][..]),
+        ("user:alice", "user:carol", "read", &until),
+        ("user:bob", "user:carol", "read", &[]),
+        ("user:bob", "user:dave", "read", &[]),
+    ] {
+        let permissions = permissions.split('+').flat_map(|one| ["--permission", one]);
+        let mut args = vec!["share", "new/db", "--with", to];
+        args.extend(permissions.chain(until.iter().copied()));
+        governed.ok(by, &args);
+    }
+    let read = ["get", "new/db", "-f", "password", "--reveal"];
+
+    let told = governed.ok("user:bob", &["share", "new/db", "--revoke", "user:carol"]);
+    assert_eq!(
+        told,
+        "ended what you shared of new/db with user:carol; still shared with user:carol: read by user:alice until \
+         2999-01-01T00:00:00Z\n"
+    );
+    assert_eq!(governed.ok("user:carol", &read), SECRET);
+    // Of what nobody else shared, nothing is left.
+    let told = governed.ok("user:bob", &["share", "new/db", "--revoke", "user:dave"]);
+    assert_eq!(told, "new/db is no longer shared with user:dave\n");
+    assert_eq!(governed.run("user:dave", &read).code, 4);
+    // The owner ends it all.
+    let told = governed.ok("user:alice", &["share", "new/db", "--revoke", "user:carol"]);
+    assert_eq!(told, "new/db is no longer shared with user:carol\n");
+    assert_eq!(governed.run("user:carol", &read).code, 4);
+}
+
+#[test]
 fn a_policy_of_a_profile_lies_beside_it() {
     let governed = Governed::by(OPERATED);
     governed.place.store("db");
