@@ -124,7 +124,7 @@ fn tree(raw: &RawValue, depth: usize) -> Result<WipedValue, CredentialError> {
             let text = secret::text::unescape(text).ok_or_else(|| {
                 CredentialError::deserialization_failed("a text is not valid Unicode; store the value again")
             })?;
-            Value::String(secret::take(text))
+            Value::String(secret::text::take(text))
         }
         Some(b'[') => {
             let items: Vec<&RawValue> = codec::decode(text.as_bytes())?;
