@@ -1,29 +1,21 @@
 //! Encryption under one key that the caller keeps: no store, no key ring, no rotation.
 
+mod message;
+
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use message::{Kind, Message, OVERHEAD_MAX};
 use nebula_credential_core::limits::SECRET_BYTES_MAX;
 use nebula_credential_core::{Credential, CredentialError, Plaintext, decode_credential, encode_credential};
 use nebula_credential_memory::{LockedKey, scrub_stack};
 use zeroize::Zeroize;
 
 use crate::primitive::{
-    Aad, Argon2Params, COMMITMENT_LEN, Label, SALT_LEN, Suite, TAG_LEN, open_in_place, passphrase,
-    seal_in_place,
+    Aad, Argon2Params, COMMITMENT_LEN, Label, Suite, open_in_place, passphrase, seal_in_place,
 };
 use crate::random::{Entropy, Fresh, HedgeKey, PooledEntropy};
-
-/// `89 "NBM" CR LF 1A LF`: damage by a text-mode transfer shows at once.
-const MAGIC: [u8; 8] = *b"\x89NBM\r\n\x1a\n";
-const VERSION: u8 = 1;
-/// Magic, version, suite and kind.
-const HEADER_LEN: usize = 8 + 1 + 2 + 1;
-/// Longest name of a credential type that fits the header.
-const TYPE_NAME_MAX: usize = 255;
-/// More than any header, so that base64 text can be refused by its length.
-const OVERHEAD_MAX: usize = HEADER_LEN + 4 + 1 + TYPE_NAME_MAX + SALT_LEN + COMMITMENT_LEN + TAG_LEN;
 
 /// Encrypts bytes and credentials under one key that the caller keeps.
 ///
@@ -81,12 +73,6 @@ pub struct CredentialEncryption {
 struct Keys {
     key: LockedKey,
     hedge: HedgeKey,
-}
-
-/// What a message holds, as its header says.
-enum Kind<'a> {
-    Bytes,
-    Credential { schema: u32, name: &'a str },
 }
 
 impl CredentialEncryption {
@@ -262,21 +248,7 @@ impl CredentialEncryption {
     ) -> Result<Vec<u8>, CredentialError> {
         let keys = self.keys()?;
         let mut out = Vec::with_capacity(OVERHEAD_MAX.saturating_add(plaintext.len()));
-        out.extend_from_slice(&MAGIC);
-        out.push(VERSION);
-        out.extend_from_slice(&self.suite.id().to_be_bytes());
-        match kind {
-            Kind::Bytes => out.push(1),
-            Kind::Credential { schema, name } => {
-                let length = u8::try_from(name.len()).map_err(|_| {
-                    CredentialError::limit("bytes of a type's name", TYPE_NAME_MAX, name.len())
-                })?;
-                out.push(2);
-                out.extend_from_slice(&schema.to_be_bytes());
-                out.push(length);
-                out.extend_from_slice(name.as_bytes());
-            }
-        }
+        message::begin(&mut out, self.suite, &kind)?;
         let context = out.len();
 
         // Only the salt of the draw is used: here the caller's key stands where a store has a
@@ -340,80 +312,6 @@ impl fmt::Debug for CredentialEncryption {
         f.debug_struct("CredentialEncryption")
             .field("suite", &self.suite)
             .finish_non_exhaustive()
-    }
-}
-
-/// The fields of sealed bytes.
-struct Message<'a> {
-    suite: Suite,
-    kind: Kind<'a>,
-    context: &'a [u8],
-    salt: &'a [u8; SALT_LEN],
-    commitment: &'a [u8; COMMITMENT_LEN],
-    ciphertext: &'a [u8],
-    tag: &'a [u8; TAG_LEN],
-}
-
-impl<'a> Message<'a> {
-    fn parse(bytes: &'a [u8]) -> Result<Self, CredentialError> {
-        let rest = bytes.strip_prefix(&MAGIC).ok_or_else(|| {
-            CredentialError::decryption_failed(
-                "these bytes were not encrypted by CredentialEncryption, or their start is damaged",
-            )
-        })?;
-        let short = || CredentialError::decryption_failed("the bytes are cut short");
-        let (version, rest) = rest.split_first().ok_or_else(short)?;
-        if *version != VERSION {
-            return Err(CredentialError::unsupported_format(format!(
-                "message version {version}; this program reads version {VERSION}, upgrade it"
-            )));
-        }
-        let (suite, rest) = rest.split_first_chunk().ok_or_else(short)?;
-        let suite = u16::from_be_bytes(*suite);
-        let suite = Suite::from_id(suite).ok_or_else(|| {
-            CredentialError::unsupported_format(format!(
-                "suite {suite:#06x} is unknown; upgrade this program"
-            ))
-        })?;
-        let (kind, rest) = rest.split_first().ok_or_else(short)?;
-        let (kind, rest) = match kind {
-            1 => (Kind::Bytes, rest),
-            2 => {
-                let (schema, rest) = rest.split_first_chunk().ok_or_else(short)?;
-                let (length, rest) = rest.split_first().ok_or_else(short)?;
-                let (name, rest) = rest.split_at_checked(usize::from(*length)).ok_or_else(short)?;
-                let name = std::str::from_utf8(name)
-                    .map_err(|_| CredentialError::decryption_failed("the name of the type is damaged"))?;
-                (
-                    Kind::Credential {
-                        schema: u32::from_be_bytes(*schema),
-                        name,
-                    },
-                    rest,
-                )
-            }
-            other => {
-                return Err(CredentialError::unsupported_format(format!(
-                    "message kind {other} is unknown; upgrade this program"
-                )));
-            }
-        };
-        let context = bytes
-            .len()
-            .checked_sub(rest.len())
-            .and_then(|end| bytes.get(..end));
-        let (salt, rest) = rest.split_first_chunk().ok_or_else(short)?;
-        let (commitment, rest) = rest.split_first_chunk().ok_or_else(short)?;
-        let (ciphertext, tag) = rest.split_last_chunk().ok_or_else(short)?;
-        Ok(Self {
-            suite,
-            kind,
-            context: context.ok_or_else(short)?,
-            salt,
-            commitment,
-            ciphertext,
-            tag,
-        })
     }
 }
 
