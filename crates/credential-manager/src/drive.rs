@@ -251,6 +251,8 @@ impl<C: Credential> Driver<C> {
         if unchecked >= self.manager.inner.handle_stale_if_error {
             let why = trouble.error.clone();
             self.take_back(why);
+            // There is a value to hand out as soon as the store answers, also where nothing changed.
+            self.settled = false;
         }
     }
 

@@ -6,7 +6,7 @@ use nebula_credential::access::{AccessPolicy, Permissions, Sharing};
 use nebula_credential::cache::{ChangeKind, Changed, Changes};
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::FallbackStore;
-use nebula_credential::{Clock as _, Permission, StoreHandle};
+use nebula_credential::{Clock as _, CredentialRef, Permission, StoreHandle};
 use nebula_credential_testkit::{Fault, FaultStore, TestClock};
 
 use crate::place::{Note, POLICY, Place, SHARED, note, rule, user};
@@ -236,6 +236,48 @@ async fn what_cannot_be_checked_is_served_for_as_long_as_was_said() {
     place.faults.heal();
     assert_eq!(next(&mut changes).await.kind, ChangeKind::Refreshed);
     assert_eq!(text(&handle).unwrap(), "two");
+}
+
+#[tokio::test]
+async fn what_could_not_be_checked_comes_back_also_where_nothing_changed() {
+    let place = Place::new(POLICY);
+    let clock = TestClock::new();
+    let bound = Duration::from_secs(600);
+    let alice = place
+        .builder()
+        .clock(clock.clone())
+        .handle_stale_if_error(bound)
+        .build();
+    alice.store("n", note("one")).await.unwrap();
+    let handle: CredentialHandle<Note> = alice.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    place
+        .faults
+        .always("head", Fault::Refuse(CredentialError::unavailable("away")));
+    // Another with the same counter: by that, the handle has a reason to ask.
+    let theirs = LocalStorage::new(place.directory.path().join("secrets"));
+    let counters = StoreHandle::new(theirs.clone()).changes().unwrap();
+    let counter_of = |name: &str| {
+        let name = CredentialName::new(name).unwrap();
+        counters.counter_of(&CredentialRef::new(TenantId::default(), Scope::default(), name))
+    };
+    let other = (0..).map(|number| format!("other-{number}"));
+    let other = other
+        .into_iter()
+        .find(|name| counter_of(name) == counter_of("n"))
+        .unwrap();
+    let theirs = place.builder().storage(theirs).clock(clock.clone()).build();
+    let tries = place.faults.count("head");
+    theirs.store(&other, note("other")).await.unwrap();
+    while place.faults.count("head") == tries {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(bound);
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Suspended);
+    assert!(handle.load().is_err());
+    place.faults.heal();
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Refreshed);
+    assert_eq!(text(&handle).unwrap(), "one");
 }
 
 #[tokio::test]
