@@ -1,8 +1,10 @@
-//! The files of a log: appending, putting right what a crash left, going on in a new file.
+//! A log that is written: one record after the other, each by whoever's turn it is.
+
+mod recovery;
+mod rotation;
 
 use std::fs::File;
 use std::io::Write as _;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,14 +12,16 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use nebula_credential_core::CredentialError;
 use nebula_credential_fs::append_private_file;
-use rustix::fs::{fstat, stat};
+use recovery::recover;
+use rotation::{finish_rotation, rotate};
+use rustix::fs::stat;
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use crate::builder::Names;
 use crate::chain::Hash;
-use crate::event::{Event, EventKind};
-use crate::line::{self, Naming, Sealed};
+use crate::event::Event;
+use crate::line::{self, Naming};
 use crate::place::Place;
 use crate::state::{Noted, State};
 use crate::turn::{Turn, Waits};
@@ -270,31 +274,6 @@ fn find(
     }
 }
 
-/// A process may have died after it had renamed the full file, and before it had said so; after a loss of power, the state
-/// may be from before that. Whether there was a completed file the state did not know of.
-fn finish_rotation(
-    path: &Path,
-    state: &mut State,
-    time: DateTime<Utc>,
-    own: &mut Vec<Event>,
-) -> Result<bool, CredentialError> {
-    let completed = files::completed(path, state.files + 1);
-    if is_missing(&completed) {
-        return Ok(false);
-    }
-    let file = append_private_file(&completed)?;
-    let found = fstat(&file).map_err(|_| unavailable("the log cannot be examined"))?;
-    let len = u64::try_from(found.st_size).unwrap_or(u64::MAX);
-    if len != state.len {
-        own.push(recover(&file, len, state)?);
-    }
-    state.files += 1;
-    state.len = 0;
-    state.since = time.timestamp_micros();
-    own.push(continues(&completed));
-    Ok(true)
-}
-
 fn is_missing(path: &Path) -> bool {
     matches!(stat(path), Err(Errno::NOENT))
 }
@@ -315,112 +294,4 @@ fn put(mut file: &File, len: u64, line: &[u8]) -> Result<(), CredentialError> {
             _ => unavailable("the log cannot be written; check its disk"),
         }
     })
-}
-
-/// Brings state and file together after a crash, and says what was found.
-fn recover(file: &File, len: u64, state: &mut State) -> Result<Event, CredentialError> {
-    let mut event = Event::new(EventKind::LogRecovered);
-    if len < state.len {
-        let whole = last_line_end(file, len)?;
-        file.set_len(whole)
-            .map_err(|_| unavailable("the log cannot be put right after a crash"))?;
-        state.len = whole;
-        event.detail = Some(
-            "the log was shorter than when it was last written: records before this one are missing".into(),
-        );
-        return Ok(event);
-    }
-    let missed = usize::try_from(len - state.len).unwrap_or(usize::MAX);
-    let (mut taken_in, mut read) = (0_u32, 0);
-    let mut buffer = vec![0; LINE_MAX];
-    while read < missed {
-        let window = buffer.get_mut(..LINE_MAX.min(missed - read)).unwrap_or_default();
-        file.read_exact_at(window, state.len)
-            .map_err(|_| unavailable("the log cannot be read"))?;
-        let before = read;
-        let lines = window.split_inclusive(|byte| *byte == b'\n');
-        for line in lines.map_while(|line| line.strip_suffix(b"\n")) {
-            let sealed = Sealed::parse(line).filter(|found| {
-                found.seq == state.link.seq
-                    && found.prev == state.link.prev
-                    && found.is_authentic(&state.link)
-            });
-            let Some(sealed) = sealed else {
-                return Err(unavailable(
-                    "something else wrote into the log; verify it, keep it, and begin a new one under another path",
-                ));
-            };
-            state.link.advance(sealed.hash);
-            state.len += line.len() as u64 + 1;
-            read += line.len() + 1;
-            taken_in += 1;
-        }
-        if read == before {
-            break;
-        }
-    }
-    let dropped = missed - read;
-    file.set_len(state.len)
-        .map_err(|_| unavailable("the log cannot be put right after a crash"))?;
-    event.detail = Some(
-        format!("{taken_in} records had not been noted; {dropped} bytes of an unfinished one were dropped")
-            .into(),
-    );
-    Ok(event)
-}
-
-/// Where the last whole line of the first `len` bytes ends.
-fn last_line_end(file: &File, len: u64) -> Result<u64, CredentialError> {
-    let start = len.saturating_sub(LINE_MAX as u64);
-    let mut tail = vec![0; usize::try_from(len - start).unwrap_or(0)];
-    file.read_exact_at(&mut tail, start)
-        .map_err(|_| unavailable("the log cannot be read"))?;
-    let end = tail
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
-    Ok(start + end as u64)
-}
-
-/// Completes the present file if it is long or old enough, and goes on in a new one.
-fn rotate(
-    path: &Path,
-    file: &mut Arc<File>,
-    place: &mut Place,
-    files: &mut u64,
-    limits: Limits,
-    time: DateTime<Utc>,
-    state: &mut State,
-) -> Result<Option<Event>, CredentialError> {
-    let now = time.timestamp_micros();
-    // A clock that was ahead and was put right: the file is of an age again.
-    state.since = state.since.min(now);
-    let age = now.saturating_sub(state.since);
-    let old = u128::try_from(age).is_ok_and(|age| age >= limits.age.as_micros());
-    if state.len == 0 || (state.len < limits.bytes && !old) {
-        return Ok(None);
-    }
-    let refused = |_| unavailable("the log cannot go on in a new file; check its directory");
-    file.sync_data().map_err(refused)?;
-    let completed = files::completed(path, state.files + 1);
-    if !is_missing(&completed) {
-        return Err(unavailable(
-            "the file the log would be completed as is there already; move it away",
-        ));
-    }
-    std::fs::rename(path, &completed).map_err(refused)?;
-    (*file, *place) = open(path)?;
-    files::sync_directory(path)?;
-    state.files += 1;
-    state.len = 0;
-    state.since = now;
-    *files = state.files;
-    Ok(Some(continues(&completed)))
-}
-
-fn continues(completed: &Path) -> Event {
-    let mut event = Event::new(EventKind::LogRotated);
-    let name = completed.file_name().map(|name| name.to_string_lossy());
-    event.detail = name.map(|name| format!("continues {name}").into());
-    event
 }
