@@ -131,6 +131,30 @@ async fn a_write_is_seen_by_every_read_after_its_acknowledgement() {
 }
 
 #[tokio::test]
+async fn a_write_is_seen_by_the_next_read_of_a_store_that_does_not_tell_of_changes() {
+    let place = Place::new();
+    let ring = place.directory.path().join("ring");
+    let store = StoreHandle::new(silent(&place.faults));
+    assert!(store.changes().is_none());
+    let manager = place.builder(store).key_ring_dir(ring).cache_ttl(TTL).build();
+    manager.store("n", note("0")).await.unwrap();
+    for round in 1..=10 {
+        manager.rotate("n", note(&round.to_string())).await.unwrap();
+        assert_eq!(text(&manager).await, round.to_string());
+        assert_eq!(text(&manager).await, round.to_string());
+    }
+    assert_eq!(manager.cache_stats().unwrap().hits, 10);
+    // One that was made, and of which nobody hears.
+    place.faults.once("put", Fault::LoseAnswer);
+    manager.rotate("n", note("lost")).await.unwrap_err();
+    assert_eq!(text(&manager).await, "lost");
+    manager.purge("n").await.unwrap();
+    assert!(manager.get::<Note>("n").await.unwrap_err().is_not_found());
+    manager.store("n", note("again")).await.unwrap();
+    assert_eq!(text(&manager).await, "again");
+}
+
+#[tokio::test]
 async fn a_value_that_was_refused_elsewhere_is_read_again() {
     let place = Place::new();
     let manager = place.ours().cache_ttl(TTL).build();
