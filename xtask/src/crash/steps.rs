@@ -62,6 +62,8 @@ enum Change {
     /// A new version that is the one before the last.
     RollBack(String),
     Deleted(String, bool),
+    /// No version is handed out any more.
+    Revoke(String),
     Purge(String),
     RotateKey,
     Rewrap,
@@ -102,12 +104,15 @@ impl Step {
         let versions = record.and_then(|record| record.get("versions")?.as_object());
         let versions = versions.map_or(0, serde_json::Map::len);
         let deleted = record.is_some_and(|record| record.get("deleted") == Some(&json!(true)));
+        let revoked = record.is_some_and(|record| !is_served(record));
         let owned = (*name).to_owned();
-        match random.below(6) {
+        match random.below(7) {
             0..=2 if deleted => Self::new("restore", &[name], Change::Deleted(owned, false)),
-            _ if versions >= VERSIONS || deleted => {
+            0..=2 if revoked => Self::new("delete", &[name], Change::Deleted(owned, true)),
+            _ if versions >= VERSIONS || deleted || revoked => {
                 Self::new("purge", &[name, "--yes"], Change::Purge(owned))
             }
+            6 => Self::new("revoke", &[name, "--yes"], Change::Revoke(owned)),
             0 => Self::new("delete", &[name], Change::Deleted(owned, true)),
             1 | 2 if versions > 1 => Self::new("rollback", &[name], Change::RollBack(owned)),
             1..=3 => Self::store("put", name, &["--type=secret_text"], text),
@@ -171,7 +176,7 @@ impl Step {
         match &self.change {
             Change::Store(stored) => {
                 for (name, text) in stored {
-                    let value = json!(["secret_text", {"text": text}]);
+                    let value = json!(["secret_text", {"text": text}, true]);
                     change(name, &|record| append(record, value.clone()));
                 }
             }
@@ -181,6 +186,13 @@ impl Step {
                 append(record, value.unwrap_or_default());
             }),
             Change::Deleted(name, deleted) => change(name, &|record| set(record, "deleted", json!(deleted))),
+            Change::Revoke(name) => change(name, &|record| {
+                for version in versions_of(record).into_iter().flat_map(|all| all.values_mut()) {
+                    if let Some(is_served) = version.get_mut(2) {
+                        *is_served = json!(false);
+                    }
+                }
+            }),
             Change::Purge(name) => {
                 new.0.remove(&format!("record {name}"));
             }
@@ -210,9 +222,20 @@ fn latest(record: &Value) -> u64 {
     record.get("latest").and_then(Value::as_u64).unwrap_or_default()
 }
 
+/// Whether every version is handed out. None of a revoked record is.
+fn is_served(record: &Value) -> bool {
+    let versions = record.get("versions").and_then(Value::as_object);
+    let mut versions = versions.into_iter().flat_map(|all| all.values());
+    versions.all(|version| version.get(2) == Some(&json!(true)))
+}
+
+fn versions_of(record: &mut Value) -> Option<&mut serde_json::Map<String, Value>> {
+    record.get_mut("versions").and_then(Value::as_object_mut)
+}
+
 fn append(record: &mut Value, value: Value) {
     let next = latest(record) + 1;
-    if let Some(versions) = record.get_mut("versions").and_then(Value::as_object_mut) {
+    if let Some(versions) = versions_of(record) {
         versions.insert(next.to_string(), value);
     }
     set(record, "latest", json!(next));
@@ -237,6 +260,13 @@ mod tests {
         let record = back.0.get("record a").unwrap();
         assert_eq!(record.pointer("/versions/3/1/text"), Some(&json!("one")));
         assert_eq!(latest(record), 3);
+        let revoked = Step::new("revoke", &["a"], Change::Revoke("a".to_owned())).applied(&back);
+        let record = revoked.0.get("record a").unwrap();
+        assert!(is_served(back.0.get("record a").unwrap()));
+        for version in ["1", "2", "3"] {
+            let served = record.pointer(&format!("/versions/{version}/2"));
+            assert_eq!(served, Some(&json!(false)));
+        }
         let purged = Step::new("purge", &["a"], Change::Purge("a".to_owned())).applied(&back);
         assert_eq!(purged, start);
         let rotated = Step::new("key rotate", &[], Change::RotateKey).applied(&start);
@@ -255,6 +285,6 @@ mod tests {
             seen.insert(step.verb);
             state = step.applied(&state);
         }
-        assert_eq!(seen.len(), 10, "{seen:?}");
+        assert_eq!(seen.len(), 11, "{seen:?}");
     }
 }

@@ -97,6 +97,7 @@ pub(super) const VERBS: &[Verb] = &[
     verb("rotate", &["rotate", "live"], r#"{"text":"rotated"}"#),
     verb("rollback", &["rollback", "live"], ""),
     verb("tags", &["tags", "live", "team=a"], ""),
+    verb("revoke", &["revoke", "live", "--yes"], ""),
     verb("delete", &["delete", "live"], ""),
     verb("restore", &["restore", "gone"], ""),
     verb("purge", &["purge", "live", "--yes"], ""),
