@@ -18,8 +18,9 @@ use crate::{files, unavailable};
 /// earliest of three times: the first and the last record of the newest of them, and `now`. So a clock that is ahead removes
 /// nothing unless it is so for a whole file and at the rotation behind it.
 ///
-/// How far the log reaches back is told by the first record behind each. One that is later than all three was written under
-/// a clock that was ahead and tells nothing: the next that is not decides, about all files before it.
+/// How far the log reaches back without a file is told by its last record and the first behind it, by the later of them: so
+/// a clock that was behind does not make what is before it old. One that is later than all three was written under a clock
+/// that was ahead and tells nothing: the next that is not decides, about all files before it.
 pub(crate) fn expired(
     path: &Path,
     keep: Duration,
@@ -36,10 +37,10 @@ pub(crate) fn expired(
     let (mut expired, mut undecided) = (Vec::new(), Vec::new());
     for ((_, file), (_, next)) in completed.iter().zip(completed.iter().skip(1)) {
         undecided.push(file.clone());
-        let Some(begins) = time(&first_line(next)?) else {
+        let (Some(ends), Some(begins)) = (time(&last_line(file)?), time(&first_line(next)?)) else {
             break;
         };
-        let Ok(left) = newest.signed_duration_since(begins).to_std() else {
+        let Ok(left) = newest.signed_duration_since(ends.max(begins)).to_std() else {
             continue;
         };
         if left < keep {

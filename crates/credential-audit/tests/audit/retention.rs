@@ -205,6 +205,30 @@ fn the_last_record_of_a_file_under_a_clock_that_is_ahead_removes_nothing() {
 }
 
 #[test]
+fn a_record_of_a_clock_that_was_behind_removes_nothing_though_a_file_begins_with_it() {
+    let place = Place::new();
+    let keep = Duration::from_secs(100 * 86_400);
+    let log = place.builder().max_file_bytes(5_000).keep(keep).build();
+    days(&place, &log, 3);
+    let now = place.clock.now();
+    // As after a start without a battery, until the network has told the time.
+    place.clock.jump(now - TimeDelta::days(10_000));
+    let next = place.builder().max_file_bytes(1).keep(keep).build();
+    next.record(&event(1)).unwrap();
+    let before = place.beside("000001");
+    assert!(before.exists());
+    place.clock.jump(now);
+    days(&place, &log, 60);
+    assert!(before.exists());
+    let found = place.verify();
+    assert!(found.is_intact() && found.first == 1, "{found:?}");
+    // When it is old enough, it goes all the same.
+    days(&place, &log, 100);
+    assert!(!before.exists());
+    assert!(place.verify().is_intact());
+}
+
+#[test]
 fn a_record_that_a_thief_dates_back_is_not_told_by_how_far_the_log_reaches_back_but_by_its_number() {
     let place = Place::new();
     let log = place.builder().max_file_bytes(5_000).build();
