@@ -259,6 +259,7 @@ const RARE: &[&str] = &[
     "breaker_refused_total",
     "breaker_transitions_total",
     "cache_evictions_total",
+    "cache_not_kept_total",
     "denied_total",
     "handle_lag_seconds",
     "handle_renewals_total",

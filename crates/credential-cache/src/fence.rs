@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use nebula_credential_core::{ChangeCounters, CredentialRef, PolicyEpoch};
 
+use crate::stats::NotKept;
+
 /// How many counters the credentials share. A write makes copies stale of those that share its counter, 1 in 1024.
 const BUCKETS: usize = 1024;
 
@@ -85,7 +87,7 @@ impl Fence {
     }
 
     /// Whether an answer with this stamp may be kept.
-    pub(crate) fn may_keep(&self, stamp: &Stamp) -> bool {
+    pub(crate) fn may_keep(&self, stamp: &Stamp) -> Result<(), NotKept> {
         let settled = || match self.buckets.get(stamp.bucket) {
             Some(bucket) => bucket
                 .unsettled
@@ -94,7 +96,11 @@ impl Fence {
                 .is_none_or(|until| until <= Instant::now()),
             None => false,
         };
-        self.holds(stamp) && settled()
+        match self.holds(stamp) {
+            false => Err(NotKept::Changed),
+            true if settled() => Ok(()),
+            true => Err(NotKept::Unsettled),
+        }
     }
 
     /// Makes every copy of `id` stale.

@@ -84,17 +84,18 @@ impl<K: Hash + Eq, M, T: Clone> Ticket<'_, K, M, T> {
     }
 
     /// Ends the read: nobody joins it any more. Before that, and unless it was abandoned, runs `keep`: whoever does not
-    /// find this read under way finds what was kept.
-    pub(crate) fn land(&self, keep: impl FnOnce()) {
+    /// find this read under way finds what was kept. `None` if it was.
+    pub(crate) fn land<R>(&self, keep: impl FnOnce() -> R) -> Option<R> {
         let mut under_way = self
             .flights
             .under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if self.is_in(&under_way) {
-            keep();
+        self.is_in(&under_way).then(|| {
+            let kept = keep();
             under_way.remove(&self.key);
-        }
+            kept
+        })
     }
 
     fn is_in(&self, under_way: &HashMap<K, Flight<M, T>>) -> bool {

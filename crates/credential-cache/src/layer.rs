@@ -1,28 +1,27 @@
 //! The layer: hits are answered in place, one read serves all who miss, writes empty the cache before they are
 //! acknowledged.
 
+mod read;
+mod write;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use nebula_credential_core::{
-    BoxFuture, CredentialError, CredentialRef, Get, Op, OpContext, Plaintext, Record, Request, Response,
-    Version,
+    BoxFuture, CredentialError, CredentialRef, Get, Op, OpContext, Plaintext, Request, Response, Version,
 };
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::config::{CacheBuilder, unreachable};
-use crate::entry::{Entry, Failure};
-use crate::fence::Stamp;
-use crate::floor::Floor;
+use self::read::Read;
+use self::write::{Effect, Write};
+use crate::config::CacheBuilder;
 use crate::key::Key;
-use crate::state::{Found, Outcome, State};
-use crate::stats::{Answered, CacheStats};
+use crate::state::{Found, State};
+use crate::stats::CacheStats;
 
 /// Keeps values that were read in memory, sealed, for a while. Clones are the same cache: one for one store.
 ///
@@ -209,215 +208,4 @@ where
 {
     poll_fn(|cx| inner.poll_ready(cx)).await?;
     inner.call(request).await
-}
-
-/// A read that memory did not answer.
-struct Read<S> {
-    state: Arc<State>,
-    inner: S,
-    key: Key,
-    ctx: OpContext,
-}
-
-/// Why a read has nothing for those who wait for it: its own caller's answer lies apart.
-struct Unshared;
-
-impl<S> Read<S>
-where
-    S: Service<Request<Plaintext>, Response = Response<Plaintext>, Error = CredentialError> + Clone,
-{
-    /// Reads; falls back on `stale` if the store cannot be reached.
-    async fn or(self, stale: Option<Arc<Entry>>) -> Result<Record<Plaintext>, CredentialError> {
-        match (self.in_time().await, stale) {
-            // That this caller had no time says nothing of the store.
-            (Err(error), Some(stale)) if unreachable(&error) && !self.is_late(&error) => self
-                .state
-                .fall_back(&self.key, &stale, &self.ctx, self.cut_short().is_none())
-                .unwrap_or(Err(error)),
-            (answer, _) => answer,
-        }
-    }
-
-    /// Whether a read ended in `error` for want of time. Who says that it is up may go by another clock than the request.
-    fn is_late(&self, error: &CredentialError) -> bool {
-        matches!(error, CredentialError::DeadlineExceeded(_)) || self.ctx.check_deadline().is_err()
-    }
-
-    /// After what time the store would have been asked again, had this caller had it.
-    fn cut_short(&self) -> Option<Duration> {
-        self.ctx.report.as_ref().and_then(|report| report.cut_short())
-    }
-
-    /// Whether the answer was found past a store that could not be reached, and may be old.
-    fn passed_over(&self) -> bool {
-        let report = self.ctx.report.as_ref();
-        report.is_some_and(|report| report.has_passed_over())
-    }
-
-    /// Waits no longer than this caller has time: another caller's read may take as long as that one has.
-    async fn in_time(&self) -> Result<Record<Plaintext>, CredentialError> {
-        self.ctx.check_deadline()?;
-        match self.ctx.deadline.map(|deadline| deadline - self.ctx.now()) {
-            Some(left) if tokio::runtime::Handle::try_current().is_ok() => {
-                tokio::time::timeout(left.to_std().unwrap_or_default(), self.read())
-                    .await
-                    .unwrap_or_else(|_| {
-                        Err(CredentialError::deadline_exceeded(
-                            "the value did not come in time; allow more time",
-                        ))
-                    })
-            }
-            _ => self.read().await,
-        }
-    }
-
-    async fn read(&self) -> Result<Record<Plaintext>, CredentialError> {
-        loop {
-            let Some(stamp) = self.state.fence.stamp(&self.key.id) else {
-                return self.ask().await;
-            };
-            if let Some(answer) = self.with_others(stamp).await {
-                return answer;
-            }
-        }
-    }
-
-    /// `None` if another caller's read ended for want of time that this caller has.
-    async fn with_others(&self, stamp: Stamp) -> Option<Result<Record<Plaintext>, CredentialError>> {
-        let ticket = self.state.flights.join(&self.key, stamp);
-        let mut own = None;
-        let lead = async {
-            // Another read may have landed after this caller looked and before it joined.
-            if let Found::Answer(answer) = self.state.find(&self.key, &self.ctx) {
-                own = Some(answer);
-                return Err(Unshared);
-            }
-            let began = self.ctx.now();
-            match self.ask().await {
-                Ok(record) => {
-                    let body = self.state.seal(&self.key, &stamp, &record);
-                    own = Some(Ok(record));
-                    ticket.land(|| match &body {
-                        // What is kept, if anything, may be newer.
-                        Some(_) if self.passed_over() => {}
-                        Some(body) => self.state.keep_value(&self.key, stamp, began, body),
-                        None => self.state.disown(&self.key),
-                    });
-                    body.map(Ok).ok_or(Unshared)
-                }
-                // Those who wait may have more time.
-                Err(error) if self.is_late(&error) => {
-                    own = Some(Err(error));
-                    Err(Unshared)
-                }
-                Err(error) => {
-                    own = Some(Err(error.clone()));
-                    let cut_short = self.cut_short();
-                    let failure = Failure { error, cut_short };
-                    ticket.land(|| self.state.keep_error(&self.key, stamp, self.ctx.now(), &failure));
-                    Ok(Err(failure))
-                }
-            }
-        };
-        let shared: Option<Outcome> = ticket.wait(lead).await;
-        Some(match (own, shared) {
-            (Some(own), _) => own,
-            (None, Some(Err(failure))) if !failure.answers(&self.ctx) => return None,
-            (None, Some(outcome)) => {
-                self.state.tally.answered(Answered::Shared, None);
-                match outcome {
-                    Ok(body) => self.state.serve_shared(&self.key, &stamp, &self.ctx, &body),
-                    Err(failure) => Err(failure.error),
-                }
-            }
-            (None, None) => Err(CredentialError::internal("a shared read ended without an answer")),
-        })
-    }
-
-    async fn ask(&self) -> Result<Record<Plaintext>, CredentialError> {
-        self.state.tally.answered(Answered::Store, None);
-        let op = Op::Get(Get {
-            id: self.key.id.clone(),
-            version: self.key.version,
-        });
-        let request = Request {
-            ctx: self.ctx.clone(),
-            op,
-        };
-        ask(self.inner.clone(), request).await?.into_record()
-    }
-}
-
-/// What an operation makes stale.
-enum Effect {
-    One(CredentialRef),
-    /// Of one that is gone afterwards.
-    Gone(CredentialRef),
-    All,
-}
-
-impl Effect {
-    /// `None` for what only reads.
-    fn of(op: &Op<Plaintext>) -> Option<Self> {
-        match op {
-            Op::Get(_) | Op::Head(_) | Op::List(_) | Op::Versions(_) | Op::Scan(_) => None,
-            Op::Put(op) => Some(Self::One(op.id.clone())),
-            Op::Rewrite(op) => Some(Self::One(op.id.clone())),
-            Op::Update(op) => Some(Self::One(op.id.clone())),
-            Op::Delete(op) => Some(Self::Gone(op.id.clone())),
-            Op::Restore(op) => Some(Self::One(op.id.clone())),
-            // An operation this version does not know may write anything.
-            _ => Some(Self::All),
-        }
-    }
-}
-
-/// A write under way: copies are stale from before it begins until after it ended, however it ends.
-struct Write {
-    state: Arc<State>,
-    effect: Effect,
-    /// Whether it is known to be over.
-    over: bool,
-}
-
-impl Write {
-    fn begin(state: Arc<State>, effect: Effect) -> Self {
-        let write = Self {
-            state,
-            effect,
-            over: false,
-        };
-        write.invalidate();
-        write
-    }
-
-    fn end(mut self, answer: &Answer, now: DateTime<Utc>) {
-        self.over = !matches!(
-            answer,
-            Err(CredentialError::OutcomeUnknown(_) | CredentialError::DeadlineExceeded(_))
-        );
-        match (&self.effect, answer) {
-            (Effect::One(id), Ok(Response::Head(head))) => {
-                self.state.acknowledged(id, Floor::Version(head.latest), now);
-            }
-            (Effect::Gone(id), Ok(_)) => self.state.acknowledged(id, Floor::Gone, now),
-            _ => {}
-        }
-    }
-
-    fn invalidate(&self) {
-        match &self.effect {
-            Effect::One(id) | Effect::Gone(id) => self.state.changed(id),
-            Effect::All => self.state.clear(),
-        }
-    }
-}
-
-impl Drop for Write {
-    fn drop(&mut self) {
-        if let (false, Effect::One(id) | Effect::Gone(id)) = (self.over, &self.effect) {
-            self.state.fence.unsettle(id);
-        }
-        self.invalidate();
-    }
 }

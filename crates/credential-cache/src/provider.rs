@@ -16,7 +16,7 @@ use nebula_credential_core::{
 use crate::config::{LIFE_MAX, unreachable};
 use crate::flight::Flights;
 use crate::reaper::{Reap, Reaper};
-use crate::stats::{Answered, CacheStats, Removed, Tally};
+use crate::stats::{Answered, CacheStats, NotKept, Removed, Tally};
 
 /// How long before its expiry a credential is fetched anew.
 const REFRESH_BEFORE_EXPIRY: Duration = Duration::from_secs(5 * 60);
@@ -126,11 +126,15 @@ impl<P: CredentialProvider> CachedCredentialProvider<P> {
             how = Answered::Store;
             let began = self.clock.now();
             let fetched = self.inner.get(name).await;
-            ticket.land(|| {
-                if let Ok(credential) = &fetched {
-                    self.keep(name, began, credential);
+            match &fetched {
+                Ok(credential) => {
+                    let kept = ticket.land(|| self.keep(name, began, credential));
+                    self.kept.tally.kept(kept.unwrap_or(Err(NotKept::Changed)));
                 }
-            });
+                Err(_) => {
+                    ticket.land(|| {});
+                }
+            }
             Ok(fetched)
         };
         let answer = ticket.wait(fetch).await;
@@ -138,36 +142,34 @@ impl<P: CredentialProvider> CachedCredentialProvider<P> {
         answer.unwrap_or_else(|| Err(CredentialError::internal("a fetch ended without an answer")))
     }
 
-    fn keep(&self, name: &str, began: DateTime<Utc>, credential: &AnyCredential) {
+    fn keep(&self, name: &str, began: DateTime<Utc>, credential: &AnyCredential) -> Result<(), NotKept> {
+        if self.ttl.is_zero() || self.kept.capacity == 0 {
+            return Err(NotKept::Off);
+        }
         if name.len() > limits::NAME_BYTES {
-            return;
+            return Err(NotKept::Size);
         }
         let expires_at = credential.expires_at();
         let ttl_over = TimeDelta::from_std(self.ttl)
             .ok()
             .and_then(|ttl| began.checked_add_signed(ttl));
-        let Some(until) = ttl_over.map(|over| expires_at.map_or(over, |end| end.min(over))) else {
-            return;
-        };
+        let until = ttl_over.map(|over| expires_at.map_or(over, |end| end.min(over)));
+        let until = until.filter(|until| *until > began).ok_or(NotKept::ShortLived)?;
         let lead = TimeDelta::from_std(self.refresh_before_expiry).unwrap_or(TimeDelta::MAX);
         let refresh_at = expires_at.map_or(until, |end| end.checked_sub_signed(lead).unwrap_or(began));
-        let due = (until - began)
-            .to_std()
-            .ok()
-            .and_then(|life| Instant::now().checked_add(life));
-        if let Some(due) = due.filter(|_| until > began) {
-            let slot = Slot {
-                credential: Mutex::new(Some(credential.clone())),
-                began,
-                until,
-                refresh_at,
-                due,
-                rests_until: AtomicI64::new(i64::MIN),
-            };
-            // One that is so short-lived that it should be fetched anew at once is given some time.
-            slot.rest(self.clock.now());
-            self.kept.insert(name, slot);
-        }
+        let life = (until - began).to_std().ok();
+        let due = life.and_then(|life| Instant::now().checked_add(life));
+        let slot = Slot {
+            credential: Mutex::new(Some(credential.clone())),
+            began,
+            until,
+            refresh_at,
+            due: due.ok_or(NotKept::ShortLived)?,
+            rests_until: AtomicI64::new(i64::MIN),
+        };
+        // One that is so short-lived that it should be fetched anew at once is given some time.
+        slot.rest(self.clock.now());
+        self.kept.insert(name, slot)
     }
 }
 
@@ -217,6 +219,7 @@ impl<P> fmt::Debug for CachedCredentialProvider<P> {
 }
 
 struct Kept {
+    capacity: usize,
     slots: Map<String, Arc<Slot>>,
     tally: Arc<Tally>,
     reaper: Reaper,
@@ -282,6 +285,7 @@ impl Kept {
             }
         };
         Self {
+            capacity,
             slots: Map::builder()
                 .max_capacity(u64::try_from(capacity).unwrap_or(u64::MAX))
                 .eviction_listener(listener)
@@ -291,12 +295,13 @@ impl Kept {
         }
     }
 
-    fn insert(self: &Arc<Self>, name: &str, slot: Slot) {
-        self.slots.insert(name.to_owned(), Arc::new(slot));
-        self.slots.run_pending_tasks();
-        if !Reaper::watch(self) {
-            self.slots.invalidate(name);
+    fn insert(self: &Arc<Self>, name: &str, slot: Slot) -> Result<(), NotKept> {
+        if !Reaper::watch(self, || self.slots.insert(name.to_owned(), Arc::new(slot))) {
+            self.remove(name);
+            return Err(NotKept::Thread);
         }
+        self.slots.run_pending_tasks();
+        Ok(())
     }
 
     /// Because it is not wanted any more.

@@ -3,12 +3,17 @@
 //! A thread, not a task: a timer of a runtime stands still where the runtime is not driven, and cannot be made at all
 //! where it has no timers. The thread lives while there is something to remove.
 
+use std::io;
+use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 /// How often, at the latest, it is looked whether copies are still current.
 const TICK: Duration = Duration::from_secs(1);
+
+/// For how long no thread is asked for after the system had none: every miss would ask.
+const REST: Duration = Duration::from_secs(1);
 
 /// Something with entries that come due.
 pub(crate) trait Reap: Send + Sync + 'static {
@@ -21,35 +26,71 @@ pub(crate) trait Reap: Send + Sync + 'static {
 
 /// The thread of one cache.
 #[derive(Default)]
-pub(crate) struct Reaper(Mutex<Option<Thread>>);
+pub(crate) struct Reaper(Mutex<Post>);
 
 impl Reaper {
-    /// Sees to it that `cache` is reaped; to be called after something was put into it. `false` if the system has no
-    /// thread to spare: then it must be taken out again.
-    pub(crate) fn watch<R: Reap>(cache: &Arc<R>) -> bool {
-        let mut running = lock(&cache.reaper().0);
-        if running.is_some() {
-            return true;
+    /// Puts something into `cache` by `insert`, if it is reaped there. `false` if it is not, because the system has no thread
+    /// to spare: then nothing was put in.
+    pub(crate) fn watch<R: Reap>(cache: &Arc<R>, insert: impl FnOnce()) -> bool {
+        let mut post = lock(&cache.reaper().0);
+        let watched = post.fill(Instant::now(), || {
+            let weak = Arc::downgrade(cache);
+            let spawned = thread::Builder::new()
+                .name("credential-cache".into())
+                .spawn(move || run(&weak))?;
+            Ok(spawned.thread().clone())
+        });
+        if watched {
+            // Under the lock: the thread does not end before it has seen what is put in.
+            insert();
         }
-        let weak = Arc::downgrade(cache);
-        let spawned = thread::Builder::new()
-            .name("credential-cache".into())
-            .spawn(move || run(&weak));
-        *running = spawned.ok().map(|handle| handle.thread().clone());
-        running.is_some()
+        watched
     }
 }
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        if let Some(thread) = lock(&self.0).take() {
-            thread.unpark();
+        if let Some(held) = lock(&self.0).held.take() {
+            held.thread.unpark();
         }
     }
 }
 
-fn lock(thread: &Mutex<Option<Thread>>) -> MutexGuard<'_, Option<Thread>> {
-    thread.lock().unwrap_or_else(PoisonError::into_inner)
+/// Where one thread stands, if any.
+#[derive(Default)]
+struct Post {
+    held: Option<Held>,
+    /// When the system had no thread to spare, if it had none the last time.
+    refused: Option<Instant>,
+}
+
+struct Held {
+    thread: Thread,
+    /// The process it runs in: a forked child has no thread of its parent's.
+    process: u32,
+}
+
+impl Post {
+    /// Sees to it that a thread stands here at `now`, by `spawn` if none does.
+    fn fill(&mut self, now: Instant, spawn: impl FnOnce() -> io::Result<Thread>) -> bool {
+        let process = process::id();
+        if self.held.as_ref().is_some_and(|held| held.process == process) {
+            return true;
+        }
+        if self
+            .refused
+            .is_some_and(|at| now.saturating_duration_since(at) < REST)
+        {
+            return false;
+        }
+        self.held = spawn().ok().map(|thread| Held { thread, process });
+        self.refused = self.held.is_none().then_some(now);
+        self.held.is_some()
+    }
+}
+
+fn lock(post: &Mutex<Post>) -> MutexGuard<'_, Post> {
+    post.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn run<R: Reap>(cache: &Weak<R>) {
@@ -59,9 +100,9 @@ fn run<R: Reap>(cache: &Weak<R>) {
             Some(due) => due.saturating_duration_since(now).min(TICK),
             None => {
                 // What is put in before this lock is seen below; whoever puts something in after it starts another thread.
-                let mut running = lock(&cache.reaper().0);
+                let mut post = lock(&cache.reaper().0);
                 if cache.reap(Instant::now()).is_none() {
-                    *running = None;
+                    post.held = None;
                     return;
                 }
                 continue;
@@ -69,5 +110,78 @@ fn run<R: Reap>(cache: &Weak<R>) {
         };
         drop(cache);
         thread::park_timeout(wait);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_was_no_thread_none_is_asked_for_before_a_second_is_over() {
+        let (mut post, start) = (Post::default(), Instant::now());
+        let mut asked = Vec::new();
+        let mut at = |ms, there_is_one| {
+            post.fill(start + Duration::from_millis(ms), || {
+                asked.push(ms);
+                match there_is_one {
+                    true => Ok(thread::current()),
+                    false => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            })
+        };
+        assert!(!at(0, false));
+        assert!(!at(999, true));
+        assert!(!at(1000, false));
+        assert!(!at(1999, true));
+        assert!(at(2000, true));
+        assert!(at(2001, false), "it stands there");
+        assert_eq!(asked, [0, 1000, 2000]);
+    }
+
+    #[test]
+    fn the_thread_of_a_parent_does_not_stand_in_its_child() {
+        let (mut post, now) = (Post::default(), Instant::now());
+        assert!(post.fill(now, || Ok(thread::current())));
+        // In a child all is as in the parent, but the process.
+        post.held.as_mut().unwrap().process ^= 1;
+        assert!(!post.fill(now, || Err(io::ErrorKind::WouldBlock.into())));
+        assert!(post.held.is_none());
+    }
+
+    /// Entries of which none is ever due: the thread stays for as long as there is one.
+    #[derive(Default)]
+    struct Shelf {
+        reaper: Reaper,
+        entries: Mutex<u32>,
+    }
+
+    impl Reap for Shelf {
+        fn reaper(&self) -> &Reaper {
+            &self.reaper
+        }
+
+        fn reap(&self, now: Instant) -> Option<Instant> {
+            (*self.entries.lock().unwrap() > 0).then_some(now + TICK)
+        }
+    }
+
+    #[test]
+    fn nothing_is_put_in_but_beside_a_thread() {
+        let shelf = Arc::new(Shelf::default());
+        let put_in = || {
+            Reaper::watch(&shelf, || {
+                let post = shelf.reaper.0.try_lock();
+                assert!(post.is_err(), "the thread could end meanwhile");
+                *shelf.entries.lock().unwrap() += 1;
+            })
+        };
+        assert!(put_in() && put_in());
+        assert!(lock(&shelf.reaper.0).held.is_some());
+
+        lock(&shelf.reaper.0).held = None;
+        lock(&shelf.reaper.0).refused = Some(Instant::now());
+        assert!(!put_in());
+        assert_eq!(*shelf.entries.lock().unwrap(), 2);
     }
 }

@@ -17,7 +17,7 @@ use crate::flight::Flights;
 use crate::floor::{Floor, Floors};
 use crate::key::Key;
 use crate::reaper::{Reap, Reaper};
-use crate::stats::{Answered, Removed, Tally};
+use crate::stats::{Answered, NotKept, Removed, Tally};
 use crate::vault::Vault;
 
 /// What a read that others wait for comes to: a sealed value.
@@ -182,16 +182,22 @@ impl State {
         })
     }
 
-    /// Seals `record` for those who wait for it. `None` in a forked child, which has the parent's key and the parent's count
+    /// Seals `record` for those who wait for it. Not in a forked child, which has the parent's key and the parent's count
     /// of what was sealed: it keeps nothing, so that no nonce is used twice, and wipes what the parent kept, which no
     /// thread of the child would.
-    pub(crate) fn seal(&self, key: &Key, stamp: &Stamp, record: &Record<Plaintext>) -> Option<Arc<Body>> {
+    pub(crate) fn seal(
+        &self,
+        key: &Key,
+        stamp: &Stamp,
+        record: &Record<Plaintext>,
+    ) -> Result<Arc<Body>, NotKept> {
         if std::process::id() != self.process {
             self.clear();
-            return None;
+            return Err(NotKept::Forked);
         }
-        let value = self.vault.seal(key, stamp.epoch, &record.payload)?;
-        Some(Arc::new(Body::new(record.head.clone(), value)))
+        let value = self.vault.seal(key, stamp.epoch, &record.payload);
+        let value = value.ok_or(NotKept::Seal)?;
+        Ok(Arc::new(Body::new(record.head.clone(), value)))
     }
 
     /// Keeps a value that was read for `key` from `began` on, unless something moved meanwhile. If it may not be kept, nothing
@@ -202,7 +208,13 @@ impl State {
         stamp: Stamp,
         began: DateTime<Utc>,
         body: &Arc<Body>,
-    ) {
+    ) -> Result<(), NotKept> {
+        if self.config.ttl.is_zero() || self.config.max_entries == 0 {
+            return Err(NotKept::Off);
+        }
+        if self.is_behind(key, &body.head, began) {
+            return Err(NotKept::Behind);
+        }
         let expires_at = body.head.version.expires_at;
         let served_until = expires_at.map(|end| {
             let buffer = TimeDelta::from_std(jittered(self.config.expiry_buffer)).unwrap_or(TimeDelta::MAX);
@@ -215,12 +227,15 @@ impl State {
             served_until,
             expires_at,
         );
-        let fits = body.value.len() <= limits::SECRET_BYTES_DEFAULT;
-        match life.filter(|_| fits) {
-            _ if self.is_behind(key, &body.head, began) => {}
+        let kept = match life {
+            _ if body.value.len() > limits::SECRET_BYTES_DEFAULT => Err(NotKept::Size),
+            None => Err(NotKept::ShortLived),
             Some(life) => self.insert(key, Entry::value(stamp, life, Arc::clone(body))),
-            None => self.disown(key),
+        };
+        if kept.is_err() {
+            self.disown(key);
         }
+        kept
     }
 
     /// Drops what is kept for `key`: the store said something else.
@@ -256,9 +271,10 @@ impl State {
             // What the store says instead of a value is asked for each time.
             _ => Duration::ZERO,
         };
-        match Life::new(now, ttl, Duration::ZERO, None, None) {
-            Some(life) => self.insert(key, Entry::error(stamp, life, failure.clone())),
-            None => self.disown(key),
+        let life = Life::new(now, ttl, Duration::ZERO, None, None);
+        let kept = life.map(|life| self.insert(key, Entry::error(stamp, life, failure.clone())));
+        if !matches!(kept, Some(Ok(()))) {
+            self.disown(key);
         }
     }
 
@@ -271,15 +287,16 @@ impl State {
             || self.entries.get(key).is_some_and(|entry| newer_is_kept(&entry))
     }
 
-    fn insert(self: &Arc<Self>, key: &Key, entry: Entry) {
-        if self.config.max_entries == 0 || !self.fence.may_keep(&entry.stamp) {
-            return;
+    fn insert(self: &Arc<Self>, key: &Key, entry: Entry) -> Result<(), NotKept> {
+        if self.config.max_entries == 0 {
+            return Err(NotKept::Off);
         }
-        self.entries.insert(key.clone(), Arc::new(entry));
-        if !Reaper::watch(self) {
-            self.entries.invalidate(key);
+        self.fence.may_keep(&entry.stamp)?;
+        if !Reaper::watch(self, || self.entries.insert(key.clone(), Arc::new(entry))) {
+            return Err(NotKept::Thread);
         }
         self.settle();
+        Ok(())
     }
 
     fn remove(&self, key: &Key, entry: &Entry, why: Removed) {

@@ -1,7 +1,7 @@
 //! What a cache did, counted for [`CacheStats`] and told to the emitter.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nebula_credential_core::MetricsEmitter;
@@ -21,6 +21,8 @@ pub struct CacheStats {
     pub shared: u64,
     /// Reads for which the store was asked.
     pub misses: u64,
+    /// Values among them that were not kept, for whichever reason.
+    pub not_kept: u64,
     /// Entries removed, for whichever reason.
     pub evictions: u64,
     /// Entries there are now.
@@ -52,8 +54,53 @@ pub(crate) enum Removed {
     Size,
 }
 
+/// Why a value that was read is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotKept {
+    /// No time and no room was given to the cache.
+    Off,
+    /// A change is under way, or may be.
+    Unsettled,
+    /// Something changed, or was forgotten, since the read began.
+    Changed,
+    /// It is older than what was acknowledged, or than what is kept.
+    Behind,
+    /// It was found past a store that could not be reached.
+    PassedOver,
+    /// It expires too soon.
+    ShortLived,
+    /// It is too long.
+    Size,
+    /// It could not be sealed.
+    Seal,
+    /// The cache belongs to the parent of this process.
+    Forked,
+    /// There is no thread that would remove it.
+    Thread,
+}
+
+impl NotKept {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Unsettled => "unsettled",
+            Self::Changed => "changed",
+            Self::Behind => "behind",
+            Self::PassedOver => "passed_over",
+            Self::ShortLived => "short_lived",
+            Self::Size => "size",
+            Self::Seal => "seal",
+            Self::Forked => "forked",
+            Self::Thread => "thread",
+        }
+    }
+}
+
 pub(crate) struct Tally {
     answers: [AtomicU64; 5],
+    not_kept: AtomicU64,
+    /// Whether it was said that there is no thread, and nothing was kept since.
+    threadless: AtomicBool,
     evictions: AtomicU64,
     metrics: Arc<dyn MetricsEmitter>,
 }
@@ -62,6 +109,8 @@ impl Tally {
     pub(crate) fn new(metrics: Arc<dyn MetricsEmitter>) -> Self {
         Self {
             answers: Default::default(),
+            not_kept: AtomicU64::new(0),
+            threadless: AtomicBool::new(false),
             evictions: AtomicU64::new(0),
             metrics,
         }
@@ -82,6 +131,28 @@ impl Tally {
         if let Some(age) = age {
             self.metrics
                 .observe("nebula_credential_cache_age_seconds", &[], age.as_secs_f64());
+        }
+    }
+
+    /// What became of a value that was read. To be called under no lock: whoever hears of it may read.
+    pub(crate) fn kept(&self, kept: Result<(), NotKept>) {
+        let Err(why) = kept else {
+            if self.threadless.load(Ordering::Relaxed) {
+                self.threadless.store(false, Ordering::Relaxed);
+            }
+            return;
+        };
+        self.not_kept.fetch_add(1, Ordering::Relaxed);
+        self.metrics.increment(
+            "nebula_credential_cache_not_kept_total",
+            &[("reason", why.as_str())],
+            1,
+        );
+        if why == NotKept::Thread && !self.threadless.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a cache keeps nothing and each read asks the store: the system has no thread left to wipe what is due; \
+                 raise `ulimit -u`, or TasksMax= of the service, or the pids limit of the container"
+            );
         }
     }
 
@@ -115,8 +186,33 @@ impl Tally {
             stale,
             shared,
             misses,
+            not_kept: self.not_kept.load(Ordering::Relaxed),
             evictions: self.evictions.load(Ordering::Relaxed),
             entries,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nebula_credential_core::NoMetrics;
+    use nebula_credential_testkit::TraceCapture;
+
+    use super::*;
+
+    #[test]
+    fn that_there_is_no_thread_is_said_once_until_something_is_kept_again() {
+        let tally = Tally::new(Arc::new(NoMetrics));
+        let trace = TraceCapture::new();
+        let _captured = trace.capture_thread();
+        let said_after = |kept| {
+            tally.kept(kept);
+            trace.take().matches(" WARN ").count()
+        };
+        let threadless = Err(NotKept::Thread);
+        assert_eq!([threadless; 2].map(said_after), [1, 0]);
+        assert_eq!([Err(NotKept::Size), threadless].map(said_after), [0, 0]);
+        assert_eq!([Ok(()), threadless, threadless].map(said_after), [0, 1, 0]);
+        assert_eq!(tally.stats(0).not_kept, 6);
     }
 }

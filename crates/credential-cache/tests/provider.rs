@@ -108,7 +108,21 @@ async fn what_it_did_is_counted() {
     );
     provider.forget("a");
     let stats = provider.stats();
-    assert_eq!((stats.entries, stats.evictions), (0, 1));
+    assert_eq!((stats.entries, stats.evictions, stats.not_kept), (0, 1, 0));
+}
+
+#[tokio::test]
+async fn what_is_not_kept_is_counted() {
+    let (off, _) = cached(0, None);
+    let (expired, _) = cached(60, Some(0));
+    let (works, _) = cached(60, None);
+    let long = "n".repeat(129);
+    for (provider, name) in [(&off, "a"), (&expired, "a"), (&works, long.as_str())] {
+        text(provider, name).await;
+        text(provider, name).await;
+        let stats = provider.stats();
+        assert_eq!((stats.misses, stats.not_kept, stats.entries), (2, 2, 0), "{name}");
+    }
 }
 
 #[tokio::test]

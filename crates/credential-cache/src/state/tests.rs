@@ -47,7 +47,9 @@ fn keep(state: &Arc<State>, name: &str) -> Weak<Body> {
     let stamp = state.fence.stamp(&id(name)).unwrap();
     let record = record(name);
     let body = state.seal(&key, &stamp, &record).unwrap();
-    state.keep_value(&key, stamp, record.head.created_at, &body);
+    state
+        .keep_value(&key, stamp, record.head.created_at, &body)
+        .unwrap();
     Arc::downgrade(&body)
 }
 
@@ -116,14 +118,17 @@ fn a_forked_child_keeps_nothing_and_wipes_what_its_parent_kept() {
     // In a child all is as in the parent, but the process.
     state.process ^= 1;
     let state = Arc::new(state);
-    state.keep_value(&key, stamp, kept.head.created_at, &body);
+    state
+        .keep_value(&key, stamp, kept.head.created_at, &body)
+        .unwrap();
     let value = Arc::downgrade(&body);
     drop(body);
     assert!(is_served(&state, "db"));
 
     let (other, record) = (Key::latest(&id("other")), record("other"));
     let stamp = state.fence.stamp(&other.id).unwrap();
-    assert!(state.seal(&other, &stamp, &record).is_none());
+    let sealed = state.seal(&other, &stamp, &record);
+    assert_eq!(sealed.err(), Some(NotKept::Forked));
     assert!(value.upgrade().is_none());
     assert!(!is_served(&state, "db"));
 }

@@ -11,10 +11,10 @@ use crate::common::World;
 
 /// Two counters; an odd one is busy.
 #[derive(Default)]
-struct Counters([AtomicU64; 2]);
+pub(crate) struct Counters([AtomicU64; 2]);
 
 impl Counters {
-    fn step(&self, counter: usize) {
+    pub(crate) fn step(&self, counter: usize) {
         self.0[counter].fetch_add(1, Ordering::SeqCst);
     }
 }

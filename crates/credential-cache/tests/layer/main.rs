@@ -11,6 +11,7 @@
 mod common;
 mod counters;
 mod errors;
+mod kept;
 mod lives;
 mod reads;
 mod writes;
