@@ -1,11 +1,9 @@
 //! What goes into the audit log beside what the manager records.
 
-use std::sync::Arc;
+use nebula_credential::audit::{AuditLogger, Event, EventKind};
+use nebula_credential::{CredentialError, Permission};
 
-use nebula_credential::audit::{Event, EventKind};
-use nebula_credential::{CredentialError, OpContext, Permission, Report};
-
-use crate::exit::{Exit, Failure, Outcome};
+use crate::exit::Outcome;
 use crate::output::Output;
 use crate::settings::Settings;
 use crate::unlock;
@@ -15,17 +13,25 @@ pub(crate) fn open(settings: &Settings, output: &Output) -> Outcome {
     let Some(log) = &settings.audit else {
         return Ok(());
     };
-    let mut state = log.path().as_os_str().to_owned();
-    state.push(".state");
-    let is_new = unlock::is_missing(state.as_ref());
+    let is_new = !is_begun(log);
     log.open()?;
     if is_new {
-        let shown = log.path().display();
-        output.warn(format!(
-            "began the audit log {shown}; take its seed {shown}.seed away, to where the log is verified"
-        ));
+        tell_of_seed(log, output);
     }
     Ok(())
+}
+
+fn is_begun(log: &AuditLogger) -> bool {
+    let mut state = log.path().as_os_str().to_owned();
+    state.push(".state");
+    !unlock::is_missing(state.as_ref())
+}
+
+fn tell_of_seed(log: &AuditLogger, output: &Output) {
+    let shown = log.path().display();
+    output.warn(format!(
+        "began the audit log {shown}; take its seed {shown}.seed away, to where the log is verified"
+    ));
 }
 
 /// An attempt at the store with what does not open its key ring.
@@ -33,72 +39,22 @@ pub(crate) fn not_unlocked(settings: &Settings, error: &CredentialError) -> Outc
     let Some(log) = &settings.audit else {
         return Ok(());
     };
-    let mut event = event(settings, EventKind::PermissionDenied, "unlock");
+    let mut event = Event::new(EventKind::PermissionDenied);
+    event.asked_by(&settings.context());
+    event.operation = Some("unlock");
+    event.permission = Some(Permission::Admin);
     event.outcome = Some(error.kind().as_str());
     log.record(&event)?;
     Ok(())
 }
 
-/// Leave for work on the whole store, as far as the access policy gives it, and what is to be recorded of it. A refusal is
-/// recorded here.
-pub(crate) async fn leave(settings: &Settings, operation: &'static str, output: &Output) -> Outcome<Event> {
-    let mut event = key_work(settings, operation);
-    let Some(access) = &settings.access else {
-        return Ok(event);
-    };
-    let report = Arc::new(Report::default());
-    let ctx = OpContext {
-        report: Some(Arc::clone(&report)),
-        ..settings.context()
-    };
-    let answer = access.administer(&ctx, operation);
-    if let Some(decision) = report.decision() {
-        event.decided(decision);
+/// Leave for work on the whole store, as far as the access policy gives it, before anything of the store is opened. Only a
+/// refusal is recorded, which may begin the log.
+pub(crate) async fn leave(settings: &Settings, operation: &'static str, output: &Output) -> Outcome {
+    let unbegun = settings.audit.as_ref().filter(|log| !is_begun(log));
+    let answer = unlock::unopened(settings).may_administer(operation).await;
+    if let Some(log) = unbegun.filter(|log| is_begun(log)) {
+        tell_of_seed(log, output);
     }
-    let Err(refusal) = answer else {
-        return Ok(event);
-    };
-    open(settings, output)?;
-    if let Some(log) = &settings.audit {
-        event.outcome = Some(refusal.kind().as_str());
-        log.record_synced(&event).await?;
-    }
-    Err(refusal.into())
-}
-
-/// A change of the key ring that neither a stack nor the manager sees: its intent is on the disk before it is made, and its
-/// outcome before it is told.
-pub(crate) async fn key_change<T>(
-    settings: &Settings,
-    event: Event,
-    change: impl Future<Output = Outcome<T>>,
-) -> Outcome<T> {
-    let Some(log) = &settings.audit else {
-        return change.await;
-    };
-    let mut record = log.intend(event).await?;
-    let done = change.await;
-    record.event().outcome = Some(done.as_ref().map_or_else(|failure| failure.kind, |_| "ok"));
-    // Made as it was, nobody is told so without a record.
-    match record.conclude(Ok(())).await {
-        Ok(()) => done,
-        Err(error) => Err(done.err().unwrap_or_else(|| Failure {
-            exit: Exit::Unavailable,
-            ..Failure::from(error)
-        })),
-    }
-}
-
-/// What is known of work on the keys before it is done.
-pub(crate) fn key_work(settings: &Settings, operation: &'static str) -> Event {
-    event(settings, EventKind::KeyRotated, operation)
-}
-
-fn event(settings: &Settings, kind: EventKind, operation: &'static str) -> Event {
-    let mut event = Event::new(kind);
-    event.principal = Some(settings.principal.clone());
-    event.purpose.clone_from(&settings.purpose);
-    event.operation = Some(operation);
-    event.permission = Some(Permission::Admin);
-    event
+    Ok(answer?)
 }

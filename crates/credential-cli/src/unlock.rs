@@ -176,7 +176,26 @@ impl Register {
     }
 }
 
+/// The store that the settings name, of which nothing is opened: to ask what may be done with it.
+pub(crate) fn unopened(settings: &Settings) -> CredentialManager {
+    manager(settings, LocalStorage::existing(&settings.store), Keys::none())
+}
+
 fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> CredentialManager {
+    bound(settings, settings.access.as_ref(), storage, keys)
+}
+
+/// A manager that records for `settings` and asks no access policy.
+pub(crate) fn unjudged(settings: &Settings, storage: LocalStorage) -> CredentialManager {
+    bound(settings, None, storage, Keys::none())
+}
+
+fn bound(
+    settings: &Settings,
+    access: Option<&AccessLayer>,
+    storage: LocalStorage,
+    keys: Keys,
+) -> CredentialManager {
     let mut builder = CredentialManager::builder()
         .storage(storage)
         .keys(keys)
@@ -187,7 +206,7 @@ fn manager(settings: &Settings, storage: LocalStorage, keys: Keys) -> Credential
     if let Some(log) = &settings.audit {
         builder = builder.audit_log(log.clone());
     }
-    if let Some(access) = &settings.access {
+    if let Some(access) = access {
         builder = builder.access(access.clone());
     }
     let manager = builder.build();

@@ -41,8 +41,29 @@ impl CredentialManager {
         Ok(ctx)
     }
 
-    /// Does `work` on the whole store, if there is leave for it; recorded before and after.
-    pub(crate) async fn administer<T>(
+    /// Does `work` on the key ring or on the whole store: what there is no method for, such as another slot of the
+    /// [key ring](Self::key_ring). It takes what the methods take that there are. Without leave, `work` is not begun; where
+    /// there is an audit log, its intent is recorded before and its outcome after it, as work on the keys called `operation`;
+    /// work whose caller gives up is recorded as abandoned.
+    ///
+    /// ```
+    /// # use nebula_credential_core::{Clock as _, CredentialError, SystemClock};
+    /// # use nebula_credential_crypto::Passphrase;
+    /// # use nebula_credential_manager::CredentialManager;
+    /// # async fn second_way_in(manager: CredentialManager) -> Result<(), CredentialError> {
+    /// let ring = manager.key_ring().await?;
+    /// let recovery = Passphrase::new("correct horse battery staple");
+    /// let add = async { ring.update(|draft| draft.add_slot(&recovery, SystemClock.now())) };
+    /// let slot = manager.administer("add_slot", add).await?;
+    /// # drop(slot);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AccessDenied`](CredentialError::AccessDenied); [`AuditUnavailable`](CredentialError::AuditUnavailable), also for work
+    /// that was done and could not be recorded; those of `work`.
+    pub async fn administer<T>(
         &self,
         operation: &'static str,
         work: impl Future<Output = Result<T, CredentialError>>,
@@ -55,6 +76,17 @@ impl CredentialManager {
         }
         drop(ctx);
         work.await
+    }
+
+    /// Whether there is leave for work on the key ring or on the whole store: for what only looks, and to refuse before
+    /// anyone is asked for a passphrase. Opens nothing. A refusal is recorded as `operation`; leave is not, and
+    /// [`administer`](Self::administer) asks for it again.
+    ///
+    /// # Errors
+    /// [`AccessDenied`](CredentialError::AccessDenied), and [`AuditUnavailable`](CredentialError::AuditUnavailable) for a
+    /// refusal that could not be recorded.
+    pub async fn may_administer(&self, operation: &'static str) -> Result<(), CredentialError> {
+        self.leave(operation).await.map(drop)
     }
 
     /// Records what is given out that is not changed by that, before it is.

@@ -11,7 +11,7 @@ use crate::blocking::blocking;
 /// what was refused is recorded; work whose caller gives up is recorded as abandoned.
 impl CredentialManager {
     /// The key ring of the store: its slots and epochs, and how to change them. That it was given out is recorded; what is
-    /// changed through it, whoever changes it records.
+    /// changed through it is recorded where it is done by [`administer`](Self::administer).
     ///
     /// # Errors
     /// [`AccessDenied`](CredentialError::AccessDenied), and those of [`open`](Self::open).

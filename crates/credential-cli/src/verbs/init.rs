@@ -4,7 +4,6 @@ use serde::Serialize;
 use super::view::code;
 use crate::exit::{Failure, Outcome};
 use crate::output::Output;
-use crate::recording;
 use crate::settings::Settings;
 use crate::unlock::{self, KEY_RING};
 
@@ -29,15 +28,15 @@ pub(super) async fn run(settings: &Settings, output: &Output) -> Outcome {
     let storage = LocalStorage::new(&settings.store);
     storage.open().await?;
     let protector = unlock::new_protector(&settings.unlock, &settings.store, output)?;
-    // An access policy is not asked: no key ring is made for a store that holds records already.
     let manager = CredentialManager::builder()
-        .storage(storage)
+        .storage(storage.clone())
         .keys(Keys::protector(protector))
         .tenant(settings.tenant.clone())
         .build();
-    let make = async { Ok(manager.key_ring().await?) };
-    let made = recording::key_work(settings, "make_key_ring");
-    let ring = recording::key_change(settings, made, make).await?;
+    // An access policy is not asked: no key ring is made for a store that holds records already.
+    let ring = unlock::unjudged(settings, storage)
+        .administer("make_key_ring", manager.key_ring())
+        .await?;
     let status = ring.ring().status();
     let unlocked_by = status.slots.first().map_or("", |slot| slot.kind.as_str());
     if output.is_json() {

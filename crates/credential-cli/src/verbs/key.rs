@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
-use nebula_credential::audit::Event;
 use nebula_credential::crypto::{Epoch, EpochState, EpochUse, JobReport, KeyRingFile, RingStatus, SlotId};
 use nebula_credential::{
     Clock as _, CredentialError, CredentialRef, OpContext, Principal, StoreHandle, SystemClock, Version,
@@ -14,7 +13,7 @@ use super::view::{code, short, time};
 use crate::args::{Key, KeyAdd, KeyRewrap};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::Output;
-use crate::recording::{key_change, leave};
+use crate::recording;
 use crate::settings::{PassphraseFrom, Settings, Unlock};
 use crate::unlock::{self, Session};
 
@@ -103,23 +102,23 @@ pub(super) async fn run(verb: &Key, settings: &Settings, output: &Output) -> Out
         Key::Rewrap(_) => "rewrap",
     };
     // What is refused is refused before anyone is asked for a passphrase.
-    let work = leave(settings, operation, output).await?;
+    recording::leave(settings, operation, output).await?;
     let session = Session::open(settings).await?;
-    let done = on(&session, verb, work, settings, output).await;
+    let done = on(&session, verb, settings, output).await;
     session.storage.close().await;
     done
 }
 
-/// Does what there is leave for; `work` is what is to be recorded of it.
-async fn on(session: &Session, verb: &Key, work: Event, settings: &Settings, output: &Output) -> Outcome {
+/// Does what there is leave for.
+async fn on(session: &Session, verb: &Key, settings: &Settings, output: &Output) -> Outcome {
     let ring = session.manager.key_ring().await?;
     match verb {
         Key::Status => status(&ring, output),
         Key::List => list(&ring, output),
         Key::Add(args) => {
             let protector = unlock::new_protector(&new_unlock(args), &settings.store, output)?;
-            let add = async { Ok(ring.update(|draft| draft.add_slot(&*protector, SystemClock.now()))?) };
-            let slot = key_change(settings, work, add).await?;
+            let add = async { ring.update(|draft| draft.add_slot(&*protector, SystemClock.now())) };
+            let slot = session.manager.administer("add_slot", add).await?;
             told(
                 &ring,
                 output,
@@ -134,8 +133,8 @@ async fn on(session: &Session, verb: &Key, work: Event, settings: &Settings, out
                     "`ncred key list` shows those there are",
                 ));
             }
-            let remove = async { Ok(ring.update(|draft| draft.remove_slot(SlotId::new(args.slot)))?) };
-            key_change(settings, work, remove).await?;
+            let remove = async { ring.update(|draft| draft.remove_slot(SlotId::new(args.slot))) };
+            session.manager.administer("remove_slot", remove).await?;
             if !output.is_json() {
                 output.note(
                     "whoever could open the ring with it may have kept its root key and a copy of the store",
@@ -149,7 +148,7 @@ async fn on(session: &Session, verb: &Key, work: Event, settings: &Settings, out
                 format!("key {epoch} wraps what is stored from now on; `ncred key rewrap` does the rest");
             told(&ring, output, done)
         }
-        Key::Rewrap(args) => rewrap(session, &ring, args, settings, output).await,
+        Key::Rewrap(args) => rewrap(session, &ring, args, output).await,
     }
 }
 
@@ -259,13 +258,7 @@ struct KeptKey {
     reason: String,
 }
 
-async fn rewrap(
-    session: &Session,
-    ring: &KeyRingFile,
-    args: &KeyRewrap,
-    settings: &Settings,
-    output: &Output,
-) -> Outcome {
+async fn rewrap(session: &Session, ring: &KeyRingFile, args: &KeyRewrap, output: &Output) -> Outcome {
     let bar = bar(session, ring, output).await?;
     let report = session
         .manager
@@ -275,8 +268,8 @@ async fn rewrap(
     let report = report?;
     let mut done = Rewrapped::from(&report);
     if args.destroy_unused {
-        let work = leave(settings, "destroy_epochs", output).await?;
-        key_change(settings, work, destroy(session, ring, &mut done)).await?;
+        let destroy = destroy(session, ring, &mut done);
+        session.manager.administer("destroy_epochs", destroy).await?;
     }
     if output.is_json() {
         output.value(&done)?;
@@ -344,14 +337,14 @@ async fn bar(session: &Session, ring: &KeyRingFile, output: &Output) -> Outcome<
     Ok(bar)
 }
 
-async fn usage(session: &Session, ring: &KeyRingFile) -> Outcome<EpochUse> {
+async fn usage(session: &Session, ring: &KeyRingFile) -> Result<EpochUse, CredentialError> {
     let store = StoreHandle::new(session.storage.clone());
     let ctx = OpContext::new(Principal::Process, Arc::new(SystemClock));
-    Ok(EpochUse::scan(&store, ring.ring(), &ctx).await?)
+    EpochUse::scan(&store, ring.ring(), &ctx).await
 }
 
 /// Destroys each retired key that nothing needs; the ring itself refuses the others and says why.
-async fn destroy(session: &Session, ring: &KeyRingFile, done: &mut Rewrapped) -> Outcome {
+async fn destroy(session: &Session, ring: &KeyRingFile, done: &mut Rewrapped) -> Result<(), CredentialError> {
     let found = usage(session, ring).await?;
     let retired: Vec<Epoch> = ring
         .ring()
@@ -368,7 +361,7 @@ async fn destroy(session: &Session, ring: &KeyRingFile, done: &mut Rewrapped) ->
                 key: epoch.get(),
                 reason: reason.into_owned(),
             }),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         }
     }
     Ok(())

@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use nebula_credential::Permission;
 use nebula_credential::access::AccessPolicy;
+use nebula_credential::crypto::{KeyFile, SlotId};
 use nebula_credential::prelude::*;
+use nebula_credential::{Clock as _, Permission, SystemClock};
 use nebula_credential_testkit::{Fault, Gate};
 
 use crate::place::{Note, POLICY, Place, note, rule, user};
@@ -88,7 +89,7 @@ async fn nobody_works_on_the_keys_but_who_administers_every_tenant() {
             "admin",
             &format!("{all}\nnames = [\"n\"]"),
         ),
-        &rule("of-what-he-owns", "allow", "owner", "admin", all),
+        &rule("of-what-one-owns", "allow", "owner", "admin", all),
         &rule("erin-administers", "allow", "user:erin", "admin", all),
         &rule(
             "not-payments",
@@ -157,6 +158,68 @@ async fn nobody_works_on_the_keys_but_who_administers_every_tenant() {
     // What is decided is decided by the policy of that moment.
     place.policies.replace(AccessPolicy::parse(POLICY).unwrap());
     assert!(work(&frank, "rewrap").await.unwrap_err().is_access_denied());
+}
+
+#[tokio::test]
+async fn other_work_on_the_keys_is_asked_for_and_recorded_likewise() {
+    let place = Place::new(POLICY);
+    let alice = place.builder().build();
+    alice.store("n", note("one")).await.unwrap();
+    let ring = alice.key_ring().await.unwrap();
+    let slots = || ring.ring().status().slots.len();
+    let (second, _) = KeyFile::open_or_create(place.directory.path().join("config/second")).unwrap();
+    let add = async || ring.update(|draft| draft.add_slot(&second, SystemClock.now()));
+    let remove = async |slot| ring.update(|draft| draft.remove_slot(SlotId::new(slot)));
+
+    let before = place.entries().len();
+    alice.may_administer("add_slot").await.unwrap();
+    assert_eq!(place.entries().len(), before, "leave alone is not recorded");
+    alice.administer("add_slot", add()).await.unwrap();
+    assert_eq!(slots(), 2);
+    let record = place.last();
+    assert_eq!(
+        (record.principal.as_deref(), record.rule.as_deref()),
+        (Some("user:alice"), Some("alice-does-all"))
+    );
+    alice.administer("remove_slot", remove(9)).await.unwrap_err();
+    let told = place.key_work();
+    let told: Vec<_> = told
+        .iter()
+        .map(|(operation, stage, outcome)| (operation.as_str(), stage.as_str(), outcome.as_deref()))
+        .collect();
+    let failed = told.last().and_then(|(.., outcome)| *outcome);
+    assert_ne!(failed, Some("ok"));
+    assert_eq!(
+        told,
+        [
+            ("add_slot", "intent", None),
+            ("add_slot", "outcome", Some("ok")),
+            ("remove_slot", "intent", None),
+            ("remove_slot", "outcome", failed),
+        ]
+    );
+
+    let bob = alice.with_principal(user("bob"));
+    for refusal in [
+        bob.may_administer("remove_slot").await,
+        bob.administer("remove_slot", remove(1)).await,
+    ] {
+        assert!(refusal.unwrap_err().is_access_denied());
+        let record = place.last();
+        assert_eq!(
+            (record.event.as_str(), record.operation.as_deref()),
+            ("permission_denied", Some("remove_slot"))
+        );
+    }
+    fs::rename(place.log(), place.directory.path().join("elsewhere")).unwrap();
+    for unrecorded in [
+        alice.administer("remove_slot", remove(1)).await,
+        bob.may_administer("remove_slot").await,
+    ] {
+        let error = unrecorded.unwrap_err();
+        assert!(matches!(error, CredentialError::AuditUnavailable(_)), "{error}");
+    }
+    assert_eq!(slots(), 2, "nothing was begun");
 }
 
 #[tokio::test]
