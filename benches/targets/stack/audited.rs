@@ -62,7 +62,9 @@ pub(crate) fn written(bench: &mut Bench, bed: &Bed) -> Result<()> {
     race.compare(peer, plain);
     race.at_most(3.0, audited, peer);
     race.compare(audited, plain);
-    race.run()
+    race.run()?;
+    bed.was_cached(&cached)?;
+    bed.was_cached(&ours)
 }
 
 /// Records that are on the disk before the value is released. One thread, many reads under way.
@@ -105,5 +107,6 @@ pub(crate) fn synced(bench: &mut Bench, bed: &Bed) -> Result<()> {
     race.compare(one, peer);
     // Ten times the rate of one fsync each.
     race.at_most(IN_FLIGHT as f64 / 10.0, many, peer);
-    race.run()
+    race.run()?;
+    bed.was_cached(&ours)
 }

@@ -97,7 +97,10 @@ pub(crate) fn cached(bench: &mut Bench, bed: &Bed) -> Result<()> {
             Some(plain) => race.compare(lane, plain),
         }
     }
-    race.run()
+    race.run()?;
+    managers
+        .iter()
+        .try_for_each(|(_, manager)| bed.was_cached(manager))
 }
 
 /// Gets that go down to the store.

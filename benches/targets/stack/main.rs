@@ -7,6 +7,7 @@ mod layers;
 use std::process::ExitCode;
 
 use nebula_credential_benches::{Error, Result, fixture, main as bench};
+use nebula_credential_cache::USES_MAX;
 use nebula_credential_core::Credential;
 use nebula_credential_manager::{CredentialManager, Keys, ManagerBuilder};
 use nebula_credential_provider_local::LocalStorage;
@@ -94,6 +95,22 @@ impl Bed {
             }
             Ok(())
         })
+    }
+
+    /// Fails if memory did not answer what it was measured for: a cache that can keep nothing is right, and slow.
+    fn was_cached(&self, manager: &CredentialManager) -> Result<()> {
+        let stats = manager.cache_stats().ok_or("there is no cache")?;
+        let uses = stats.hits + stats.negative_hits + stats.stale + stats.shared + stats.misses;
+        // The first read of each credential, and one whenever a copy was used as often as it may be.
+        let expected = self.names.len() as u64 + uses / u64::from(USES_MAX);
+        if uses == 0 || stats.misses > expected {
+            return Err(Error::from(format!(
+                "of {uses} reads {} asked the store, where {expected} at most should have, and {} values were not kept; \
+                 look at the limits of threads and memory, and run it again",
+                stats.misses, stats.not_kept
+            )));
+        }
+        Ok(())
     }
 
     /// The names in turn.

@@ -10,7 +10,9 @@ use nebula_credential::audit::AuditSink;
 use nebula_credential::prelude::*;
 use nebula_credential::resilience::{BreakerConfig, RateLimit, Resilience, RetryConfig};
 use nebula_credential::telemetry::MetricsCrate;
-use nebula_credential::{CredentialName, MetricsEmitter, PolicyEpoch, Principal, StoreHandle, SystemClock};
+use nebula_credential::{
+    Clock as _, CredentialName, MetricsEmitter, PolicyEpoch, Principal, StoreHandle, SystemClock,
+};
 use nebula_credential_testkit::{Fault, FaultStore};
 
 const POLICY: &str = r#"
@@ -109,6 +111,11 @@ pub(crate) async fn troubled(directory: &Path) -> (CredentialManager, Prometheus
     changes.next().await.unwrap();
     // It would ask for the value as well.
     drop((handle, changes));
+    // Not kept: it expires too soon.
+    let mut short_lived = token();
+    short_lived.expires_at = Some(SystemClock.now() + Duration::from_secs(9));
+    manager.store("soon", short_lived).await.unwrap();
+    manager.get::<BearerCredential>("soon").await.unwrap();
     // Denied, and the policy replaced.
     let other = manager.with_principal(service("other"));
     assert!(other.get::<BearerCredential>("n").await.is_err());
