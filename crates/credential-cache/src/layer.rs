@@ -26,6 +26,10 @@ use crate::stats::CacheStats;
 /// Keeps values that were read in memory, sealed, for a while. Clones are the same cache: one for one store.
 ///
 /// Stands below access control, whose decision a hit must not bypass, and above the sealing layer.
+///
+/// # Panics
+/// In a tokio runtime without time enabled, a read with a deadline that memory does not answer does. Outside of a runtime it
+/// waits for what another reads, without regard to the deadline.
 #[derive(Clone)]
 pub struct CacheLayer(Arc<State>);
 
