@@ -87,7 +87,8 @@ impl AuditBuilder {
         self
     }
 
-    /// Records who looked at what is known without the key, too; not by default, but for what was denied.
+    /// Records every look at what is known without the key; by default those that were denied, and lists that an access policy
+    /// filters.
     pub fn inspections(mut self, record: bool) -> Self {
         self.inspections = record;
         self
@@ -118,8 +119,13 @@ impl AuditBuilder {
         self
     }
 
-    /// How long completed files are kept; 365 days by default. By the times in the records: what is left reaches back for
-    /// this long at least from the end of the last completed file, which is always kept.
+    /// How long completed files are kept; 365 days by default. Looked at when a file is completed, and by the times in the
+    /// records: what is left reaches back for this long at least from the first record of the last completed file, or its
+    /// last, or the rotation, whichever is earliest; that file is always kept.
+    ///
+    /// A clock that is ahead removes nothing unless it is so for a whole file and the rotation behind it. One that is behind
+    /// puts removals off to the next rotation without it; where one file ends and the next begins under it, the first of the
+    /// two counts as old as the clock said, and goes with those before it.
     pub fn keep(mut self, time: Duration) -> Self {
         self.limits.keep = time;
         self

@@ -15,7 +15,8 @@ use nebula_credential_core::{
 pub enum EventKind {
     /// A value was given out, or the key ring.
     Accessed,
-    /// What is known without the key was given out.
+    /// What is known without the key was looked at. Recorded of a list that a policy filters and of a look that a store
+    /// refuses; of others where [asked for](crate::AuditBuilder::inspections).
     Inspected,
     /// A first version was stored.
     Created,

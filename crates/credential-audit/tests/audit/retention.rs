@@ -229,6 +229,42 @@ fn a_record_of_a_clock_that_was_behind_removes_nothing_though_a_file_begins_with
 }
 
 #[test]
+fn a_file_that_ends_and_is_followed_under_a_clock_that_was_behind_goes_with_those_before_it() {
+    let place = Place::new();
+    let keep = Duration::from_secs(100 * 86_400);
+    let log = place.builder().max_file_bytes(5_000).keep(keep).build();
+    let each = place.builder().max_file_bytes(1).keep(keep).build();
+    let two_files_behind = || {
+        let now = place.clock.now();
+        place.clock.jump(now - TimeDelta::days(10_000));
+        each.record(&event(1)).unwrap();
+        each.record(&event(2)).unwrap();
+        place.clock.jump(now);
+    };
+    // At the beginning of a log there is nothing before it.
+    two_files_behind();
+    let first = place.beside("000001");
+    assert!(first.exists());
+    days(&place, &log, 30);
+    assert!(!first.exists());
+
+    two_files_behind();
+    let files = completed(&place);
+    let [.., before, behind] = files.as_slice() else {
+        panic!("{files:?}")
+    };
+    days(&place, &log, 60);
+    assert!(before.exists() && behind.exists());
+    while before.exists() {
+        assert!(behind.exists());
+        days(&place, &log, 1);
+    }
+    assert!(!behind.exists());
+    let found = place.verify();
+    assert!(found.is_intact() && found.first > 1, "{found:?}");
+}
+
+#[test]
 fn a_record_that_a_thief_dates_back_is_not_told_by_how_far_the_log_reaches_back_but_by_its_number() {
     let place = Place::new();
     let log = place.builder().max_file_bytes(5_000).build();
