@@ -84,6 +84,9 @@ impl PolicyFile {
 
     /// Looks every `interval` of tokio's time, for as long as the future is polled, and tells `report` what is not
     /// [`Reload::Unchanged`]. The file is compared by its content: no change is too quick to be seen.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, and in one without time enabled.
     pub async fn watch(mut self, interval: Duration, mut report: impl FnMut(Reload) + Send) {
         loop {
             tokio::time::sleep(interval).await;

@@ -24,6 +24,11 @@ const STEP: Duration = Duration::from_millis(20);
 
 /// Lets through what the policy allows. It stands above the cache: a hit does not bypass it, and what is denied
 /// without a look at the record touches nothing below.
+///
+/// # Panics
+/// In a tokio runtime without time enabled, requests that wait do: for the end of a [step](AccessBuilder::answer_step), and
+/// for another change of the same credential where they have a deadline. Outside of a runtime the former wait by a thread, and
+/// the latter without regard to the deadline.
 #[derive(Clone)]
 pub struct AccessLayer {
     shared: Arc<Shared>,

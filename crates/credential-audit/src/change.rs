@@ -64,6 +64,9 @@ impl Change {
     /// # Errors
     /// That of `answer`; [`CredentialError::AuditUnavailable`] for a change that was made and could not be recorded: nobody
     /// is told so.
+    ///
+    /// # Panics
+    /// As [`intend`](crate::AuditLogger::intend).
     pub async fn conclude<T>(mut self, answer: Result<T, CredentialError>) -> Result<T, CredentialError> {
         let kind = answer
             .as_ref()

@@ -19,6 +19,10 @@ use crate::logger::AuditLogger;
 /// What cannot be recorded does not happen, unless the log was told otherwise: then
 /// [`CredentialError::AuditUnavailable`] is the answer. A purpose or an environment too long to be recorded is refused with
 /// [`CredentialError::LimitExceeded`] under any setting, before anything is asked for.
+///
+/// # Panics
+/// In a tokio runtime without time enabled, requests whose records are to be synced do, as those of changes are unless told
+/// otherwise. Outside of a runtime they wait for a disk that does not answer.
 #[derive(Debug, Clone)]
 pub struct AuditLayer(AuditLogger);
 

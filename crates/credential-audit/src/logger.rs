@@ -135,6 +135,9 @@ impl AuditLogger {
     ///
     /// # Errors
     /// As for [`record`](Self::record).
+    ///
+    /// # Panics
+    /// In a tokio runtime without time enabled.
     pub async fn record_synced(&self, event: &Event) -> Result<u64, CredentialError> {
         self.record_as(self.0.settings.clock.now(), event, Durability::Synced)
             .await
@@ -145,6 +148,9 @@ impl AuditLogger {
     ///
     /// # Errors
     /// As for [`record`](Self::record), unless the log was told to go on without a record.
+    ///
+    /// # Panics
+    /// In a tokio runtime without time enabled, where records of changes are to be synced.
     pub async fn intend(&self, event: Event) -> Result<Change, CredentialError> {
         let clock = Arc::clone(&self.0.settings.clock);
         Change::begin(self.clone(), clock, event, Instant::now()).await

@@ -23,8 +23,9 @@ impl CredentialManager {
     ///   [`handle_stale_if_error`](crate::ManagerBuilder::handle_stale_if_error), 15 minutes unless told otherwise. Up to then it is
     ///   served, with a warning. While a local store tells that nothing changed, nothing is to be checked.
     ///
-    /// Must be called in a tokio runtime with timers, where a task keeps the handle current. The task ends with the last clone
-    /// of the handle, whatever it was waiting for; when the runtime ends first, so does the handle.
+    /// Must be called in a tokio runtime with time enabled, where a task keeps the handle current. The task ends with the last
+    /// clone of the handle, whatever it was waiting for; when the runtime ends first, so does the handle. Without time enabled
+    /// the task panics, and the handle ends at once.
     ///
     /// # Errors
     /// Those of [`get`](Self::get); [`CredentialError::Unsupported`] outside a tokio runtime.

@@ -13,6 +13,10 @@ use crate::{CredentialContext, ManagerBuilder};
 /// Stores, reads, rotates and rolls back typed credentials of one tenant and scope.
 ///
 /// Cheap to clone. Made by [`new`](Self::new) or [`builder`](Self::builder); the store is opened on first use.
+///
+/// # Panics
+/// In a tokio runtime without time enabled, requests that wait by the clock do: every request with resilience, every change
+/// with an audit log, lists and refusals that hide something with access control, and reads with a deadline through a cache.
 #[derive(Clone)]
 pub struct CredentialManager {
     pub(crate) inner: Arc<Inner>,

@@ -16,6 +16,9 @@ use tower_service::Service;
 ///
 /// Runs on a tokio runtime with time enabled; outside of any, every attempt is
 /// [`Unsupported`](CredentialError::Unsupported).
+///
+/// # Panics
+/// In a tokio runtime without time enabled, every attempt does.
 #[derive(Debug, Clone, Copy)]
 pub struct AttemptTimeoutLayer {
     timeout: Duration,

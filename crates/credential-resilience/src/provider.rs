@@ -25,7 +25,11 @@ use crate::{BreakerConfig, BreakerState, CircuitBreaker};
 /// ```
 ///
 /// An answer that does not come within 10 s is a failure, so that a provider that hangs opens the breaker too:
-/// [`attempt_timeout`](Self::attempt_timeout) allows another time. Runs on a tokio runtime with time enabled.
+/// [`attempt_timeout`](Self::attempt_timeout) allows another time. Runs on a tokio runtime with time enabled; outside of any,
+/// every request is [`Unsupported`](CredentialError::Unsupported).
+///
+/// # Panics
+/// In a tokio runtime without time enabled, every request does.
 #[derive(Debug, Clone)]
 pub struct CircuitBreakerCredentialProvider<P> {
     inner: P,

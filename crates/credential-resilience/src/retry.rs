@@ -62,8 +62,10 @@ impl RetryConfig {
 ///   other change it is never asked again.
 ///
 /// No wait goes past the deadline of the request: then the error stands, and the
-/// [report](nebula_credential_core::Report::cut_short) of the request tells. Nor is there any outside of a tokio runtime; inside
-/// one, time must be enabled.
+/// [report](nebula_credential_core::Report::cut_short) of the request tells. Nor is there any outside of a tokio runtime.
+///
+/// # Panics
+/// In a tokio runtime without time enabled, a request that is to be asked again does.
 #[derive(Clone)]
 pub struct RetryLayer(RetryPolicy);
 

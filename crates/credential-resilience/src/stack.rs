@@ -26,6 +26,10 @@ use crate::{
 /// The deadline of a request bounds all of it. Waits and timeouts are those of a tokio runtime with time enabled; outside
 /// of any, requests are [`Unsupported`](CredentialError::Unsupported).
 ///
+/// # Panics
+/// In a tokio runtime without time enabled, every request does.
+///
+/// # Example
 /// ```
 /// use std::time::Duration;
 /// use nebula_credential_resilience::{RateLimit, Resilience};
