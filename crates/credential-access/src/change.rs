@@ -62,6 +62,10 @@ impl Gate {
         if rotates && live.is_none() {
             return Err(CredentialError::not_found(op.id.to_string()));
         }
+        // What has a token may have been done already, whatever it asks for.
+        if let Some(head) = live.filter(|_| op.token.is_none()) {
+            check_seen(op.precondition, head)?;
+        }
         let unconditional = op.precondition == Precondition::None && self.compares;
         op.tags = match live {
             None => {
@@ -159,6 +163,7 @@ impl Gate {
             if !again {
                 self.decided(wanted, &verdict);
             }
+            check_seen(op.precondition, &head)?;
             match inner.ask(self.request(Op::Update(op))).await {
                 Err(CredentialError::VersionConflict { .. }) if again => {}
                 answer => {
@@ -207,6 +212,7 @@ impl Gate {
             if !again {
                 self.decided(wanted, &verdict);
             }
+            check_seen(op.precondition, &head)?;
             let answer = inner.ask(self.request(Op::Delete(op))).await;
             let overtaken = match &answer {
                 Err(CredentialError::VersionConflict { .. } | CredentialError::AlreadyExists(_)) => true,
@@ -262,4 +268,10 @@ impl Gate {
         };
         sharing::check_sharing(&head.tags, tags, &self.ctx.principal, has, self.ctx.now())
     }
+}
+
+/// What was decided on `head` holds for that version: where a caller asks for one that is not there, none that comes meanwhile
+/// is changed. The answer is that of the store.
+fn check_seen(asked: Precondition, head: &RecordHead) -> Result<(), CredentialError> {
+    asked.check(&head.id, Some(head.latest), head.deleted_at.is_none())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nebula_credential_access::{AccessLayer, OWNER_TAG, Permissions, Sharing, grants, owner};
 use nebula_credential_core::{
     Capability, CredentialError, Delete, DeleteMode, Op, Permission, Precondition, Request, Restore, Tags,
-    Update,
+    Update, Version,
 };
 use tower::{Layer as _, ServiceExt as _};
 
@@ -158,6 +158,49 @@ async fn what_took_its_place_meanwhile_is_not_deleted() {
         .unwrap();
     assert!(bob.report.unwrap().decision().unwrap().allowed);
     assert!(world.get("user:bob", &db).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_takes_its_place_is_not_changed_by_whoever_asks_for_its_version_before() {
+    let world = World::new(&rules(&["owners allow owner *"]));
+    let next = Precondition::IfVersion(Version::new(2).unwrap());
+    for what in ["delete", "update", "put"] {
+        let db = id(what);
+        let op = match what {
+            "delete" => Op::Delete(Delete {
+                id: db.clone(),
+                mode: DeleteMode::Purge,
+                precondition: next,
+            }),
+            "update" => Op::Update(Update {
+                id: db.clone(),
+                tags: Some(Tags::new()),
+                phase: None,
+                precondition: next,
+            }),
+            _ => {
+                let mut op = put(&db, 3, Some(&[]));
+                op.precondition = next;
+                Op::Put(op)
+            }
+        };
+        world.shelf.place(&db, &[(OWNER_TAG, "user:alice")]);
+        let (bob, replaced) = (world.ctx("user:bob"), db.clone());
+        let error = world
+            .ask_while(&world.ctx("user:alice"), op, move |shelf| {
+                shelf.apply(&bob, delete(&replaced)).unwrap();
+                let anew = put(&replaced, 2, Some(&[(OWNER_TAG, "user:bob")]));
+                shelf.apply(&bob, Op::Put(anew)).unwrap();
+            })
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, CredentialError::VersionConflict { .. }),
+            "{error}"
+        );
+        assert_eq!(owner(&world.shelf.tags(&db)), Some(principal("user:bob")));
+        world.get("user:bob", &db).await.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
