@@ -227,6 +227,7 @@ async fn what_was_forgotten_while_it_was_fetched_is_not_kept() {
     drop(hold);
     assert_eq!(fetch.await.unwrap(), "a 2");
     assert_eq!(text(&*provider, "a").await, "a 3");
+    assert_eq!(provider.stats().not_kept, 1);
 }
 
 #[tokio::test]
