@@ -327,8 +327,10 @@ impl AuditLogger {
                 due = Some(stands.sign(&state.signing));
             }
             for sink in &settings.sinks {
-                if !sink.take(record.text()) {
-                    lost.push(sink.name());
+                let refused = u64::from(!sink.take(record.text()));
+                match refused.saturating_add(sink.lost()) {
+                    0 => {}
+                    count => lost.push((sink.name(), count)),
                 }
             }
         });
@@ -338,11 +340,11 @@ impl AuditLogger {
             Err(_) => Ok(()),
         };
         // Of records of the log's own that were written, also where the one that was asked for was not.
-        for sink in lost {
-            self.0.lose(sink, 1);
+        for (sink, count) in lost {
+            self.0.lose(sink, count);
             settings
                 .metrics
-                .increment("nebula_credential_audit_lost_total", &[("sink", sink)], 1);
+                .increment("nebula_credential_audit_lost_total", &[("sink", sink)], count);
         }
         open.due = due.or_else(|| open.due.take());
         let seq = written?;

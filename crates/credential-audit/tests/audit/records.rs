@@ -158,6 +158,52 @@ fn sinks_get_copies_and_one_that_cannot_follow_is_recorded() {
     assert!(place.verify().is_intact());
 }
 
+/// Hangs until its other end is dropped, then fails.
+struct Dying(Receiver<()>);
+
+impl Write for Dying {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        let _ = self.0.recv();
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_sink_took_and_never_wrote_is_recorded_as_lost() {
+    let place = Place::new();
+    let (alive, end) = channel();
+    let sink = WriterSink::new("siem", Dying(end), 100).unwrap();
+    let log = place.builder().sink(sink).build();
+    for number in 0..50 {
+        log.record(&event(number)).unwrap();
+    }
+    assert!(!place.text().contains("records_lost"));
+    drop(alive);
+    let lost = || -> u64 {
+        let text = place.text();
+        let counts = text
+            .split("\"detail\":\"")
+            .filter_map(|rest| rest.split_once(" by siem")?.0.parse::<u64>().ok());
+        counts.sum()
+    };
+    while lost() == 0 {
+        log.record(&event(0)).unwrap();
+    }
+    log.record(&event(0)).unwrap();
+    log.record(&event(0)).unwrap();
+    // Every record there is, but for those that were written last: theirs is told of with the next.
+    let records = place.verify().records;
+    assert!(
+        lost() < records && records - lost() <= 2,
+        "{} of {records}",
+        lost()
+    );
+}
+
 #[test]
 fn a_seed_that_was_not_taken_away_is_told_of_at_each_opening() {
     let place = Place::new();
