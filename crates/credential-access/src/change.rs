@@ -96,7 +96,7 @@ impl Gate {
             })
             .await;
         match (answer, seen) {
-            // It was deleted or restored meanwhile, of which the caller has said nothing: let him look again.
+            // It was deleted or restored meanwhile, of which the caller has said nothing: let it look again.
             (Err(CredentialError::NotFound(_) | CredentialError::AlreadyExists(_)), Some(head)) => {
                 Err(CredentialError::VersionConflict {
                     name: head.id.to_string(),

@@ -100,7 +100,7 @@ impl Sharing {
             Self::Revoke { from } => {
                 let shared = |grant: &Grant| grant.to == *from;
                 let own = |grant: &Grant| shared(grant) && grant.by == *by;
-                // Where none is his own, all are asked for, and the refusal says why.
+                // Where none is their own, all are asked for, and the refusal says why.
                 let ended = if passes_on(&head.tags, by, now) && grants(&head.tags).any(|grant| own(&grant)) {
                     ended_with(&head.tags, own, now)
                 } else {

@@ -28,7 +28,7 @@ async fn what_is_denied_without_the_record_touches_nothing_below() {
         let error = world.ask(&bob, op).await.unwrap_err();
         assert!(error.is_access_denied() || name == "scan", "{name}: {error}");
     }
-    // Whether it is there or not, alice is told what she lacks.
+    // Whether it is there or not, alice is told what is lacking.
     for id in [&db, &id("absent")] {
         let error = world.get("user:alice", id).await.unwrap_err();
         assert_eq!(

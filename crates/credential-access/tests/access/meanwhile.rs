@@ -147,7 +147,7 @@ async fn what_took_its_place_meanwhile_is_not_deleted() {
     assert!(!alice.report.unwrap().decision().unwrap().allowed);
     world.get("user:bob", &db).await.unwrap();
 
-    // What is stored meanwhile and is still his is deleted.
+    // What is stored meanwhile and has the same owner still is deleted.
     let (alice, bob) = (world.ctx("user:alice"), world.ctx("user:bob"));
     let stored = db.clone();
     world
@@ -286,7 +286,7 @@ async fn what_took_its_place_meanwhile_is_not_released() {
     assert!(!bob.report.unwrap().decision().unwrap().allowed);
     assert!(world.get("user:bob", &absent).await.unwrap_err().is_not_found());
 
-    // What changed and is his still is released.
+    // What changed and has the same owner still is released.
     world.shelf.place(&db, &[(OWNER_TAG, "user:bob")]);
     let (bob, retagged) = (world.ctx("user:bob"), db.clone());
     world
@@ -322,7 +322,7 @@ async fn those_who_are_refused_hold_nobody_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_for_his_turn_past_his_deadline() {
+async fn nobody_waits_for_a_turn_past_their_deadline() {
     let world = World::new(&rules(&["create allow user:* write"]));
     let db = id("db");
     world.shelf.place(&db, &[]);

@@ -135,7 +135,7 @@ async fn what_is_shared_holds_until_it_ends() {
     let bob = |permission| world.get_for("service:bob", permission, &db);
     assert_eq!(bob(Permission::Use).await, (true, "shared".to_owned()));
     assert!(!bob(Permission::Read).await.0);
-    // He knows it is there, and is told what he lacks.
+    // Bob knows it is there, and is told what is lacking.
     assert!(
         world
             .get("service:bob", &db)
@@ -166,7 +166,7 @@ async fn what_is_taken_back_is_gone_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_shares_what_he_lacks() {
+async fn nobody_shares_what_they_lack() {
     let world = world();
     let db = stored(&world, "user:alice", "db").await;
     let shared = [Permission::Share, Permission::Use];
@@ -174,7 +174,7 @@ async fn nobody_shares_what_he_lacks() {
         .share("user:alice", &db, &grant("user:bob", &shared))
         .await
         .unwrap();
-    // Bob passes on what he has, and no more.
+    // Bob passes on what was given to bob, and no more.
     world
         .share("user:bob", &db, &grant("user:carl", &[Permission::Use]))
         .await

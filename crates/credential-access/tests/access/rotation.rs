@@ -75,7 +75,7 @@ async fn a_rotation_needs_something_to_rotate() {
     let error = world.ask(&ops, Op::Put(put(&db, 2, None))).await.unwrap_err();
     assert!(error.is_not_found(), "{error}");
     assert_eq!(owner(&world.shelf.tags(&db)), Some(principal("user:alice")));
-    // Without the claim it is no rotation, which he may not do.
+    // Without the claim it is no rotation, and that is not allowed.
     let plain = world.ctx("user:ops");
     let error = world.ask(&plain, Op::Put(put(&db, 2, None))).await.unwrap_err();
     assert!(error.is_access_denied(), "{error}");

@@ -70,7 +70,7 @@ async fn what_one_has_for_a_time_is_granted_for_no_longer() {
     share(&world, &db, "user:bob", "user:carl", Some(hour))
         .await
         .unwrap();
-    // Nor does he make it longer for himself, by himself or by a friend.
+    // Nor does bob make it longer for bob, alone or by a friend.
     let error = share(&world, &db, "user:bob", "user:bob", None)
         .await
         .unwrap_err();
@@ -79,7 +79,7 @@ async fn what_one_has_for_a_time_is_granted_for_no_longer() {
         let answer = share(&world, &db, "user:carl", "user:bob", until).await;
         assert!(answer.unwrap_err().is_access_denied());
     }
-    // What he has for longer from someone else, he grants for longer.
+    // What bob has for longer from someone else can be granted for longer.
     share(&world, &db, "user:root", "user:bob", Some(longer))
         .await
         .unwrap();

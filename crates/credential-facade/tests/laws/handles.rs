@@ -41,19 +41,19 @@ async fn a_handle_ends_when_another_policy_denies_it() {
     let alice = place.builder().build();
     alice.store("n", note("one")).await.unwrap();
     let bob = alice.with_principal(user("bob"));
-    let (hers, his): (CredentialHandle<Note>, CredentialHandle<Note>) =
+    let (of_alice, of_bob): (CredentialHandle<Note>, CredentialHandle<Note>) =
         (alice.handle("n").await.unwrap(), bob.handle("n").await.unwrap());
-    let mut changes = his.changes();
+    let mut changes = of_bob.changes();
     let reads = place.records().len();
 
     // To know of it is not to have it.
     let bob_knows = rule("bob-knows", "allow", "user:bob", "test", "tenants = [\"*\"]");
     replace(&place, &format!("{POLICY}{bob_knows}"));
     assert_eq!(next(&mut changes).await.kind, ChangeKind::Revoked);
-    assert!(text(&his).unwrap_err().is_access_denied());
-    assert!(his.load().unwrap_err().is_access_denied());
-    assert!(!his.is_driven());
-    // What was decided by the new policy is on record, for her who keeps it as well.
+    assert!(text(&of_bob).unwrap_err().is_access_denied());
+    assert!(of_bob.load().unwrap_err().is_access_denied());
+    assert!(!of_bob.is_driven());
+    // What was decided by the new policy is on record, for who keeps it as well.
     let decided = async || {
         let records = place.records().split_off(reads);
         let of = |who: &str| {
@@ -70,16 +70,16 @@ async fn a_handle_ends_when_another_policy_denies_it() {
     })
     .await
     .unwrap();
-    assert_eq!(text(&hers).unwrap(), "one");
+    assert_eq!(text(&of_alice).unwrap(), "one");
     let denials = place
         .records()
         .into_iter()
         .filter(|entry| entry.event == "permission_denied");
     assert_eq!(denials.count(), 1);
 
-    // Allowed again, he asks again.
+    // Allowed again, bob asks again.
     replace(&place, &format!("{POLICY}{bob_reads}"));
-    assert!(his.load().is_err());
+    assert!(of_bob.load().is_err());
     let again: CredentialHandle<Note> = bob.handle("n").await.unwrap();
     assert_eq!(text(&again).unwrap(), "one");
 }

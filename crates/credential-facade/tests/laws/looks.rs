@@ -82,7 +82,7 @@ async fn a_list_that_is_filtered_is_one_record_whatever_was_left_out() {
     let place = Place::new(&format!("{POLICY}{some}"));
     let alice = place.builder().build();
     let bob = alice.with_principal(user("bob"));
-    // Beside what he may not know of, and without: who measures learns nothing from the record.
+    // Beside what bob may not know of, and without: who measures learns nothing from the record.
     for (name, known) in [("db", 0), ("web/a", 1), ("smtp", 1)] {
         alice.store(name, note("one")).await.unwrap();
         let (names, records) = left_by(&place, bob.list()).await;

@@ -55,7 +55,7 @@ async fn who_sets_tags_leaves_owner_and_grants_as_they_are() {
 }
 
 #[tokio::test]
-async fn nobody_gives_himself_what_he_lacks_by_tags() {
+async fn nobody_gives_themselves_what_they_lack_by_tags() {
     let (_place, managers) = shared().await;
     let forged = [
         tags(&[(OWNER_TAG, "user:bob")]),
@@ -106,7 +106,7 @@ async fn owner_and_grants_do_not_come_along_in_a_bundle() {
         assert_eq!(known.tags.get("team").map(String::as_str), Some("web"));
         assert_eq!(there.sharing(name).await.unwrap(), (owner, vec![]));
     }
-    // Over what somebody owns, it stays his.
+    // Over what somebody owns, the owner stays.
     place
         .policies
         .replace(AccessPolicy::parse(&POLICY.replace("user:alice", "user:bob")).unwrap());

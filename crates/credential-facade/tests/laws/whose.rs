@@ -115,7 +115,7 @@ async fn a_principal_whose_permission_is_revoked_gets_no_cached_value() {
 }
 
 #[tokio::test]
-async fn nobody_grants_what_he_lacks_and_the_owner_stays() {
+async fn nobody_grants_what_they_lack_and_the_owner_stays() {
     let place = Place::new(&format!("{POLICY}{SHARED}"));
     let alice = place.builder().build();
     alice.store("n", note("one")).await.unwrap();
