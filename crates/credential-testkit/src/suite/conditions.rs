@@ -148,6 +148,17 @@ pub async fn a_deletion_obeys_its_precondition(fixture: Fixture) {
         s.delete(delete(if_version(latest))).await.unwrap();
         s.get(&name).await.absent();
         s.delete(delete(if_version(latest))).await.absent();
+        if mode == DeleteMode::Soft {
+            // What is deleted is absent, and still there to be destroyed: whoever decided on it as deleted says so.
+            let purge = |precondition| Delete {
+                precondition,
+                ..removal(&name, DeleteMode::Purge)
+            };
+            s.delete(purge(if_version(latest))).await.absent();
+            s.head(&name).await.unwrap();
+            s.delete(purge(Precondition::IfAbsent)).await.unwrap();
+            s.head(&name).await.absent();
+        }
     }
 }
 
