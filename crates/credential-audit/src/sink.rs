@@ -17,8 +17,8 @@ pub trait AuditSink: Send + Sync + 'static {
     /// Takes one line of JSON, without a line end; `false` if it was not taken. A loss is recorded in the log.
     fn take(&self, record: &str) -> bool;
 
-    /// How many records that were taken were lost after all, beside those this told of before. It is asked with each record, and
-    /// the loss is recorded in the log.
+    /// How many records that were taken were lost after all, beside those this told of before. It is asked with each
+    /// record, and the loss is recorded in the log.
     fn lost(&self) -> u64 {
         0
     }
@@ -69,8 +69,8 @@ impl Drop for Ends {
 
 impl WriterSink {
     /// Records wait in a queue of at most `capacity`; what does not fit is lost, and the loss is recorded. A writer that
-    /// fails ends the sink: what waits, and everything after that, is a loss. What still waits when the program ends is lost
-    /// without a record.
+    /// fails ends the sink: what waits, and everything after that, is a loss. What still waits when the program ends is
+    /// lost without a record.
     ///
     /// # Errors
     /// [`CredentialError::AuditUnavailable`] without a thread.
