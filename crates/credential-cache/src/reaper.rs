@@ -93,7 +93,21 @@ fn lock(post: &Mutex<Post>) -> MutexGuard<'_, Post> {
     post.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Leaves the post of a thread that dies in a panic of somebody else's measurements: the next value gets another.
+struct Leaves<'a, R: Reap>(&'a Weak<R>);
+
+impl<R: Reap> Drop for Leaves<'_, R> {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(cache) = self.0.upgrade()
+        {
+            lock(&cache.reaper().0).held = None;
+        }
+    }
+}
+
 fn run<R: Reap>(cache: &Weak<R>) {
+    let _leaves = Leaves(cache);
     while let Some(cache) = cache.upgrade() {
         let now = Instant::now();
         let wait = match cache.reap(now) {
@@ -183,5 +197,34 @@ mod tests {
         lock(&shelf.reaper.0).refused = Some(Instant::now());
         assert!(!put_in());
         assert_eq!(*shelf.entries.lock().unwrap(), 2);
+    }
+
+    /// Its measurements panic, once.
+    #[derive(Default)]
+    struct Fragile(Shelf);
+
+    impl Reap for Fragile {
+        fn reaper(&self) -> &Reaper {
+            &self.0.reaper
+        }
+
+        fn reap(&self, now: Instant) -> Option<Instant> {
+            assert_ne!(std::mem::take(&mut *self.0.entries.lock().unwrap()), 1);
+            Some(now + TICK)
+        }
+    }
+
+    #[test]
+    fn a_thread_that_dies_is_replaced() {
+        let fragile = Arc::new(Fragile::default());
+        assert!(Reaper::watch(&fragile, || *fragile.0.entries.lock().unwrap() = 1));
+        let start = Instant::now();
+        while lock(&fragile.0.reaper.0).held.is_some() {
+            assert!(start.elapsed() < Duration::from_secs(10), "its place is not free");
+            thread::yield_now();
+        }
+        fragile.0.entries.clear_poison();
+        assert!(Reaper::watch(&fragile, || ()));
+        assert!(lock(&fragile.0.reaper.0).held.is_some());
     }
 }
