@@ -19,8 +19,8 @@ pub(crate) struct Floors(Map<CredentialRef, (Floor, DateTime<Utc>)>);
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Floor {
-    /// The latest version is this one, or a later one.
-    Version(Version),
+    /// The latest version is this one, last changed then, or later.
+    Version(Version, DateTime<Utc>),
     /// It was deleted.
     Gone,
 }
@@ -35,34 +35,45 @@ impl Floors {
         Self(map.build())
     }
 
-    /// The store acknowledged a write. Of two that were under way at once, the later version counts, whichever ends first.
+    /// The store acknowledged a write. Of two that were under way at once, the later version counts, and of that the later
+    /// change, whichever ends first.
     pub(crate) fn acknowledged(&self, id: &CredentialRef, floor: Floor, now: DateTime<Utc>) {
         self.0.entry_by_ref(id).and_compute_with(|known| {
             let known = known.map(|known| known.into_value());
             match (known.and_then(|known| held(known, now)), floor) {
-                (Some(Floor::Version(least)), Floor::Version(new)) if new < least => Op::Nop,
+                (Some(Floor::Version(least, changed)), Floor::Version(new, at))
+                    if (new, at) < (least, changed) =>
+                {
+                    Op::Nop
+                }
                 _ => Op::Put((floor, now)),
             }
         });
     }
 
-    /// Whether a value of `key` from when `latest` was the latest version is older than what was acknowledged.
-    pub(crate) fn is_behind(&self, key: &Key, latest: Version, now: DateTime<Utc>) -> bool {
+    /// Whether a value of `key` from when `latest` was the latest version, and `changed` its last change, is older than what
+    /// was acknowledged.
+    pub(crate) fn is_behind(
+        &self,
+        key: &Key,
+        (latest, changed): (Version, DateTime<Utc>),
+        now: DateTime<Utc>,
+    ) -> bool {
         match (self.of(&key.id, now), key.version) {
             (None, _) => false,
             (Some(Floor::Gone), _) => true,
             // A version never changes.
-            (Some(Floor::Version(_)), Selector::Exact(_)) => false,
-            (Some(Floor::Version(least)), Selector::Latest) => latest < least,
+            (Some(Floor::Version(..)), Selector::Exact(_)) => false,
+            (Some(Floor::Version(least, since)), Selector::Latest) => (latest, changed) < (least, since),
         }
     }
 
     /// Whether it was acknowledged that there is what `key` asks for.
     pub(crate) fn has(&self, key: &Key, now: DateTime<Utc>) -> bool {
         match (self.of(&key.id, now), key.version) {
-            (Some(Floor::Version(_)), Selector::Latest) => true,
+            (Some(Floor::Version(..)), Selector::Latest) => true,
             // One before it may have been written lately as well.
-            (Some(Floor::Version(least)), Selector::Exact(version)) => version <= least,
+            (Some(Floor::Version(least, _)), Selector::Exact(version)) => version <= least,
             (Some(Floor::Gone) | None, _) => false,
         }
     }
@@ -97,19 +108,28 @@ mod tests {
         Version::new(number).unwrap()
     }
 
+    /// A version that was not changed since it was stored.
+    fn stored(number: u32) -> (Version, DateTime<Utc>) {
+        (version(number), DateTime::UNIX_EPOCH)
+    }
+
+    fn floor(number: u32) -> Floor {
+        Floor::Version(version(number), DateTime::UNIX_EPOCH)
+    }
+
     #[test]
     fn the_latest_writes_count_however_many_there_were_before() {
         let (floors, now) = (Floors::new(), SystemClock.now());
-        let is_behind = |name: &str| floors.is_behind(&Key::latest(&id(name)), version(1), now);
+        let is_behind = |name: &str| floors.is_behind(&Key::latest(&id(name)), stored(1), now);
         for n in 0..ENTRIES_MAX {
             let name = format!("old{n}");
-            floors.acknowledged(&id(&name), Floor::Version(version(2)), now);
+            floors.acknowledged(&id(&name), floor(2), now);
             for _ in 0..3 {
                 is_behind(&name);
             }
         }
         for n in 0..200 {
-            floors.acknowledged(&id(&format!("new{n}")), Floor::Version(version(2)), now);
+            floors.acknowledged(&id(&format!("new{n}")), floor(2), now);
         }
         floors.0.run_pending_tasks();
         assert!((0..200).all(|n| is_behind(&format!("new{n}"))));
@@ -120,21 +140,33 @@ mod tests {
     fn a_later_version_counts_though_an_earlier_one_is_acknowledged_after_it() {
         let (floors, now) = (Floors::new(), SystemClock.now());
         let latest = Key::latest(&id("db"));
-        floors.acknowledged(&id("db"), Floor::Version(version(3)), now);
-        floors.acknowledged(&id("db"), Floor::Version(version(2)), now);
-        assert!(floors.is_behind(&latest, version(2), now));
-        assert!(!floors.is_behind(&latest, version(3), now));
+        floors.acknowledged(&id("db"), floor(3), now);
+        floors.acknowledged(&id("db"), floor(2), now);
+        assert!(floors.is_behind(&latest, stored(2), now));
+        assert!(!floors.is_behind(&latest, stored(3), now));
         // For as long as it would have counted alone.
         let later = now + TimeDelta::seconds(60);
-        assert!(!floors.is_behind(&latest, version(2), later));
-        floors.acknowledged(&id("db"), Floor::Version(version(2)), later);
-        assert!(!floors.is_behind(&latest, version(2), later));
-        assert!(floors.is_behind(&latest, version(1), later));
+        assert!(!floors.is_behind(&latest, stored(2), later));
+        floors.acknowledged(&id("db"), floor(2), later);
+        assert!(!floors.is_behind(&latest, stored(2), later));
+        assert!(floors.is_behind(&latest, stored(1), later));
         // What was deleted begins anew.
         floors.acknowledged(&id("db"), Floor::Gone, later);
-        assert!(floors.is_behind(&latest, version(9), later));
-        floors.acknowledged(&id("db"), Floor::Version(version(1)), later);
-        assert!(!floors.is_behind(&latest, version(1), later));
+        assert!(floors.is_behind(&latest, stored(9), later));
+        floors.acknowledged(&id("db"), floor(1), later);
+        assert!(!floors.is_behind(&latest, stored(1), later));
+    }
+
+    #[test]
+    fn of_one_version_the_later_change_counts() {
+        let (floors, now) = (Floors::new(), SystemClock.now());
+        let latest = Key::latest(&id("db"));
+        let (before, after) = (now - TimeDelta::seconds(1), now);
+        floors.acknowledged(&id("db"), Floor::Version(version(2), after), now);
+        floors.acknowledged(&id("db"), Floor::Version(version(2), before), now);
+        let is_behind = |number, changed| floors.is_behind(&latest, (version(number), changed), now);
+        assert!(is_behind(2, before) && is_behind(1, after));
+        assert!(!is_behind(2, after) && !is_behind(3, before));
     }
 
     #[test]
@@ -142,7 +174,7 @@ mod tests {
         let (floors, now) = (Floors::new(), SystemClock.now());
         let has = |key: Key| floors.has(&key, now);
         assert!(!has(Key::latest(&id("db"))));
-        floors.acknowledged(&id("db"), Floor::Version(version(2)), now);
+        floors.acknowledged(&id("db"), floor(2), now);
         assert!(has(Key::latest(&id("db"))));
         assert!(has(Key::exact(&id("db"), version(2))));
         assert!(!has(Key::exact(&id("db"), version(3))));

@@ -7,7 +7,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use moka::notification::RemovalCause;
 use moka::sync::Cache as Map;
 use nebula_credential_core::{
-    CredentialError, CredentialRef, OpContext, Plaintext, Record, RecordHead, Source, Version, limits,
+    CredentialError, CredentialRef, OpContext, Plaintext, Record, RecordHead, Retryability, Source, Version,
+    limits,
 };
 
 use crate::config::{CacheBuilder, unreachable};
@@ -255,7 +256,7 @@ impl State {
             // Not what was acknowledged; but what was kept before is not to be trusted either.
             error if error.is_not_found() && self.floors.has(key, now) => Duration::ZERO,
             error if error.is_not_found() => self.config.negative_ttl,
-            CredentialError::Unavailable { .. } | CredentialError::ConnectionFailed(_) => {
+            error @ (CredentialError::Unavailable { .. } | CredentialError::ConnectionFailed(_)) => {
                 // A value to fall back on stays; it remembers by itself that the store rests.
                 if self
                     .entries
@@ -264,7 +265,11 @@ impl State {
                 {
                     return;
                 }
-                self.config.error_ttl
+                // Not for longer than was said: a limit that refuses costs nothing, and has room again at once.
+                match error.retryability() {
+                    Retryability::Transient { after: Some(after) } => self.config.error_ttl.min(after),
+                    _ => self.config.error_ttl,
+                }
             }
             // An open breaker costs nothing.
             error if unreachable(error) => return,
@@ -283,7 +288,7 @@ impl State {
         let newer_is_kept = |entry: &Entry| {
             entry.version().is_some_and(|kept| kept > head.version.version) && self.fence.holds(&entry.stamp)
         };
-        self.floors.is_behind(key, head.latest, now)
+        self.floors.is_behind(key, (head.latest, head.updated_at), now)
             || self.entries.get(key).is_some_and(|entry| newer_is_kept(&entry))
     }
 

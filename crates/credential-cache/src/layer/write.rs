@@ -59,7 +59,8 @@ impl Write {
         );
         match (&self.effect, answer) {
             (Effect::One(id), Ok(Response::Head(head))) => {
-                self.state.acknowledged(id, Floor::Version(head.latest), now);
+                let floor = Floor::Version(head.latest, head.updated_at);
+                self.state.acknowledged(id, floor, now);
             }
             (Effect::Gone(id), Ok(_)) => self.state.acknowledged(id, Floor::Gone, now),
             _ => {}

@@ -1,13 +1,19 @@
 //! After a write was acknowledged, nothing older is served.
 
-use std::future::Future as _;
+use std::future::{Future as _, ready};
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
-use nebula_credential_core::{CredentialError, Selector};
+use chrono::TimeDelta;
+use nebula_credential_cache::CacheLayer;
+use nebula_credential_core::{
+    CredentialError, Op, Phase, Plaintext, Precondition, Record, Request, Response, Selector, Update,
+};
 use nebula_credential_testkit::{Fault, Gate};
+use tower::{Layer as _, ServiceExt as _};
 
-use crate::common::{World, id, put, version};
+use crate::common::{World, get, id, put, version};
 
 #[tokio::test]
 async fn a_write_is_seen_by_the_next_read_of_every_selector() {
@@ -92,7 +98,7 @@ async fn after_a_cancelled_write_nothing_is_kept_that_the_write_may_still_replac
         put("db", 2, "two", &world.clock, None),
         crate::common::Bare(world.store.handle()),
     );
-    let request = nebula_credential_core::Request {
+    let request = Request {
         ctx: world.ctx(),
         op: request,
     };
@@ -155,6 +161,47 @@ async fn a_store_that_answers_with_less_than_it_acknowledged_does_not_fill_the_c
     world.store.once("get", Fault::Stale);
     assert_eq!(world.get("db").await.unwrap(), "two");
     assert!(world.get("db").await.unwrap_err().is_not_found());
+}
+
+#[tokio::test]
+async fn a_store_that_answers_with_what_was_before_a_revocation_does_not_fill_the_cache() {
+    let world = World::new();
+    world.put("db", 1, "one").await.unwrap();
+    let before = world.ask(world.ctx(), get("db", Selector::Latest)).await;
+    let before = before.unwrap().into_record().unwrap().head;
+    let mut after = before.clone();
+    (after.phase, after.updated_at) = (Phase::Revoked, before.updated_at + TimeDelta::seconds(1));
+
+    let heads = Arc::new(Mutex::new(vec![after.clone(), before.clone()]));
+    let (left, changed) = (Arc::clone(&heads), after.clone());
+    let store = tower::service_fn(move |request: Request<Plaintext>| {
+        let answer = match request.op {
+            Op::Get(_) => Response::Record(Record {
+                head: left.lock().unwrap().pop().unwrap(),
+                payload: Plaintext::new(b"one".to_vec()),
+            }),
+            _ => Response::Head(changed.clone()),
+        };
+        ready(Ok(answer))
+    });
+    let cache = CacheLayer::new().unwrap().layer(store);
+    let ask = async |op| {
+        let request = Request { ctx: world.ctx(), op };
+        cache.clone().oneshot(request).await.unwrap()
+    };
+    ask(Op::Update(Update {
+        id: id("db"),
+        tags: None,
+        phase: Some(Phase::Revoked),
+        precondition: Precondition::None,
+    }))
+    .await;
+    for head in [before, after.clone(), after] {
+        let found = ask(get("db", Selector::Latest)).await.into_record().unwrap();
+        assert_eq!(found.head, head);
+    }
+    // Asked for the first two: what is current is kept.
+    assert!(heads.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
