@@ -59,12 +59,11 @@ impl Floors {
         (latest, changed): (Version, DateTime<Utc>),
         now: DateTime<Utc>,
     ) -> bool {
-        match (self.of(&key.id, now), key.version) {
-            (None, _) => false,
-            (Some(Floor::Gone), _) => true,
-            // A version never changes.
-            (Some(Floor::Version(..)), Selector::Exact(_)) => false,
-            (Some(Floor::Version(least, since)), Selector::Latest) => (latest, changed) < (least, since),
+        match self.of(&key.id, now) {
+            None => false,
+            Some(Floor::Gone) => true,
+            // Also of a version that is asked for by its number: its value never changes, but the phase and the tags do.
+            Some(Floor::Version(least, since)) => (latest, changed) < (least, since),
         }
     }
 

@@ -172,36 +172,38 @@ async fn a_store_that_answers_with_what_was_before_a_revocation_does_not_fill_th
     let mut after = before.clone();
     (after.phase, after.updated_at) = (Phase::Revoked, before.updated_at + TimeDelta::seconds(1));
 
-    let heads = Arc::new(Mutex::new(vec![after.clone(), before.clone()]));
-    let (left, changed) = (Arc::clone(&heads), after.clone());
-    let store = tower::service_fn(move |request: Request<Plaintext>| {
-        let answer = match request.op {
-            Op::Get(_) => Response::Record(Record {
-                head: left.lock().unwrap().pop().unwrap(),
-                payload: Plaintext::new(b"one".to_vec()),
-            }),
-            _ => Response::Head(changed.clone()),
+    for selector in [Selector::Latest, Selector::Exact(version(1))] {
+        let heads = Arc::new(Mutex::new(vec![after.clone(), before.clone()]));
+        let (left, changed) = (Arc::clone(&heads), after.clone());
+        let store = tower::service_fn(move |request: Request<Plaintext>| {
+            let answer = match request.op {
+                Op::Get(_) => Response::Record(Record {
+                    head: left.lock().unwrap().pop().unwrap(),
+                    payload: Plaintext::new(b"one".to_vec()),
+                }),
+                _ => Response::Head(changed.clone()),
+            };
+            ready(Ok(answer))
+        });
+        let cache = CacheLayer::new().unwrap().layer(store);
+        let ask = async |op| {
+            let request = Request { ctx: world.ctx(), op };
+            cache.clone().oneshot(request).await.unwrap()
         };
-        ready(Ok(answer))
-    });
-    let cache = CacheLayer::new().unwrap().layer(store);
-    let ask = async |op| {
-        let request = Request { ctx: world.ctx(), op };
-        cache.clone().oneshot(request).await.unwrap()
-    };
-    ask(Op::Update(Update {
-        id: id("db"),
-        tags: None,
-        phase: Some(Phase::Revoked),
-        precondition: Precondition::None,
-    }))
-    .await;
-    for head in [before, after.clone(), after] {
-        let found = ask(get("db", Selector::Latest)).await.into_record().unwrap();
-        assert_eq!(found.head, head);
+        ask(Op::Update(Update {
+            id: id("db"),
+            tags: None,
+            phase: Some(Phase::Revoked),
+            precondition: Precondition::None,
+        }))
+        .await;
+        for head in [&before, &after, &after] {
+            let found = ask(get("db", selector)).await.into_record().unwrap();
+            assert_eq!(found.head, *head, "{selector:?}");
+        }
+        // Asked for the first two: what is current is kept.
+        assert!(heads.lock().unwrap().is_empty());
     }
-    // Asked for the first two: what is current is kept.
-    assert!(heads.lock().unwrap().is_empty());
 }
 
 #[tokio::test]
