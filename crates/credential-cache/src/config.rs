@@ -101,7 +101,8 @@ impl CacheBuilder {
     }
 
     /// For how long a store that could not be reached is not asked again for the same value; 1 second unless told
-    /// otherwise, at most [`NEGATIVE_LIFE_MAX`]. Zero asks each time. Other errors are not remembered.
+    /// otherwise, at most [`NEGATIVE_LIFE_MAX`], and not longer than the error says. Zero asks each time. Other errors
+    /// are not remembered.
     #[must_use]
     pub fn error_ttl(mut self, ttl: Duration) -> Self {
         self.error_ttl = ttl;

@@ -351,6 +351,26 @@ async fn an_open_breaker_costs_no_attempt_and_does_not_close_the_cache() {
     assert_eq!(text(&manager).await, "one");
 }
 
+#[tokio::test]
+async fn what_a_limit_refused_is_let_through_as_soon_as_there_is_room() {
+    let place = Place::new();
+    let resilience = impatient().in_flight(1);
+    let manager = place.ours().cache_ttl(TTL).resilience(resilience).build();
+    manager.store("n", note("one")).await.unwrap();
+    manager.store("m", note("two")).await.unwrap();
+    let gate = Gate::new();
+    place.faults.once("get", Fault::HoldBefore(gate.clone()));
+    let other = manager.clone();
+    let first = tokio::spawn(async move { other.get::<Note>("m").await });
+    gate.arrival().await;
+    let error = manager.get::<Note>("n").await.unwrap_err();
+    assert!(matches!(error, CredentialError::Unavailable { .. }), "{error}");
+    gate.release(1);
+    first.await.unwrap().unwrap();
+    // No store was unreachable: none is spared.
+    assert_eq!(text(&manager).await, "one");
+}
+
 #[derive(Clone, Default)]
 struct Sources(Arc<Mutex<Vec<&'static str>>>);
 

@@ -12,7 +12,7 @@ use crate::{CredentialContext, ManagerBuilder};
 
 /// Stores, reads, rotates and rolls back typed credentials of one tenant and scope.
 ///
-/// Cheap to clone. Made by [`new`](Self::new) or [`builder`](Self::builder); the store is opened on first use.
+/// Cheap to clone. Made by `new` with the embedded store, or [`builder`](Self::builder); the store is opened on first use.
 ///
 /// # Panics
 /// In a tokio runtime without time enabled, requests that wait by the clock do: every request with resilience, every change

@@ -105,9 +105,12 @@ fn shed(error: BoxError, metrics: &dyn MetricsEmitter) -> CredentialError {
         Ok(ours) => *ours,
         Err(other) if other.is::<Overloaded>() => {
             metrics.increment(REFUSED, &[("by", "concurrency")], 1);
-            CredentialError::unavailable(
-                "too many requests are under way already; ask again shortly, or raise the limit",
-            )
+            CredentialError::Unavailable {
+                message: "too many requests are under way already; ask again shortly, or raise the limit"
+                    .into(),
+                // There is room as soon as one of them ends.
+                retry_after: Some(Duration::ZERO),
+            }
         }
         Err(_) => CredentialError::internal("a limit failed with an error it does not have"),
     }
