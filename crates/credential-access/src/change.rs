@@ -159,19 +159,11 @@ impl Gate {
                 op.precondition = Precondition::IfVersion(head.latest);
             }
             let again = unconditional && attempt < ATTEMPTS;
-            // What is decided last counts: once for each request.
-            if !again {
-                self.decided(wanted, &verdict);
-            }
+            let last = Last::new(&self, wanted, &verdict);
             check_seen(op.precondition, &head)?;
             match inner.ask(self.request(Op::Update(op))).await {
-                Err(CredentialError::VersionConflict { .. }) if again => {}
-                answer => {
-                    if again {
-                        self.decided(wanted, &verdict);
-                    }
-                    return answer;
-                }
+                Err(CredentialError::VersionConflict { .. }) if again => last.overtaken(),
+                answer => return answer,
             }
         }
         Err(CredentialError::internal(
@@ -209,9 +201,7 @@ impl Gate {
                 };
             }
             let again = unconditional && attempt < ATTEMPTS;
-            if !again {
-                self.decided(wanted, &verdict);
-            }
+            let last = Last::new(&self, wanted, &verdict);
             check_seen(op.precondition, &head)?;
             let answer = inner.ask(self.request(Op::Delete(op))).await;
             let overtaken = match &answer {
@@ -221,11 +211,9 @@ impl Gate {
                 _ => false,
             };
             if !(again && overtaken) {
-                if again {
-                    self.decided(wanted, &verdict);
-                }
                 return answer;
             }
+            last.overtaken();
         }
         Err(CredentialError::internal("a deletion ended without an answer"))
     }
@@ -267,6 +255,36 @@ impl Gate {
             policy.permitted(&self.ctx, &head.id, Known::Head(&head))
         };
         sharing::check_sharing(&head.tags, tags, &self.ctx.principal, has, self.ctx.now())
+    }
+}
+
+/// What was decided last, which counts: once for each request, also where its caller gives up while it is done.
+struct Last<'a> {
+    gate: &'a Gate,
+    wanted: Option<Permission>,
+    verdict: Option<&'a Verdict>,
+}
+
+impl<'a> Last<'a> {
+    fn new(gate: &'a Gate, wanted: Option<Permission>, verdict: &'a Verdict) -> Self {
+        Self {
+            gate,
+            wanted,
+            verdict: Some(verdict),
+        }
+    }
+
+    /// It is decided anew.
+    fn overtaken(mut self) {
+        self.verdict = None;
+    }
+}
+
+impl Drop for Last<'_> {
+    fn drop(&mut self) {
+        if let Some(verdict) = self.verdict {
+            self.gate.decided(self.wanted, verdict);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use nebula_credential_core::{Clock, CredentialError};
+use nebula_credential_core::{Clock, CredentialError, Report};
 
 use crate::event::{Event, Stage};
 use crate::logger::AuditLogger;
@@ -18,6 +18,8 @@ pub struct Change {
     clock: Arc<dyn Clock>,
     since: Instant,
     ended: bool,
+    /// Where access control says what it decided.
+    report: Option<Arc<Report>>,
 }
 
 impl Change {
@@ -44,6 +46,7 @@ impl Change {
             clock,
             since,
             ended: false,
+            report: None,
         };
         if let Some(written) = written
             && let Err(failure) = written.reach(change.log.changes()).await
@@ -51,6 +54,12 @@ impl Change {
             change.log.missed(failure)?;
         }
         Ok(change)
+    }
+
+    /// Also records what `report` says was decided, should its caller give up: a change that was made by a rule for emergencies
+    /// is one however that ends.
+    pub(crate) fn decided_in(&mut self, report: &Arc<Report>) {
+        self.report = Some(Arc::clone(report));
     }
 
     /// What will be recorded of its end: to say more about it than is known before.
@@ -97,6 +106,9 @@ impl Drop for Change {
         }
         self.event.duration = Some(self.since.elapsed());
         self.event.outcome = Some("abandoned");
+        if let Some(decision) = self.report.as_ref().and_then(|report| report.decision()) {
+            self.event.decided(decision);
+        }
         // Its caller is gone: there is nobody to refuse anything to.
         if let Err(failure) = self.log.record(&self.event) {
             let _ = self.log.missed(failure);

@@ -91,6 +91,7 @@ where
                     since,
                 } = record;
                 let mut change = Change::begin(log, clock, event, since).await?;
+                change.decided_in(&report);
                 let answer = inner.call(request).await;
                 end(change.event(), &report, &answer);
                 change.conclude(answer).await

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use nebula_credential_access::{AccessLayer, OWNER_TAG, Permissions, Sharing, grants, owner};
 use nebula_credential_core::{
-    Capability, CredentialError, Delete, DeleteMode, Op, Permission, Precondition, Request, Restore, Tags,
-    Update, Version,
+    Capability, CredentialError, Delete, DeleteMode, Op, Permission, Plaintext, Precondition, Request,
+    Restore, Tags, Update, Version,
 };
 use tower::{Layer as _, ServiceExt as _};
 
@@ -237,6 +237,34 @@ async fn what_is_restored_or_deleted_meanwhile_is_decided_on_again() {
         })
         .await
         .unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_decided_is_told_also_where_the_caller_gives_up() {
+    let world = World::new(&rules(&["owners allow owner *"]));
+    let db = id("db");
+    world.shelf.place(&db, &[(OWNER_TAG, "user:alice")]);
+    for op in [delete(&db), tag(&db, &[("team", "a")])] {
+        let shelf = world.shelf.clone();
+        let hung = tower::service_fn(move |request: Request<Plaintext>| {
+            let shelf = shelf.clone();
+            async move {
+                match request.op {
+                    Op::Head(_) => shelf.oneshot(request).await,
+                    _ => std::future::pending().await,
+                }
+            }
+        });
+        let access = AccessLayer::new(world.policies.clone()).layer(hung);
+        let alice = world.ctx("user:alice");
+        let request = Request {
+            ctx: alice.clone(),
+            op,
+        };
+        let asked = tokio::time::timeout(Duration::from_secs(1), access.oneshot(request));
+        assert!(asked.await.is_err());
+        assert!(alice.report.unwrap().decision().unwrap().allowed);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -205,6 +205,34 @@ async fn a_change_whose_caller_gives_up_is_recorded_as_abandoned() {
 }
 
 #[tokio::test]
+async fn a_change_in_an_emergency_is_recorded_as_one_also_where_its_caller_gives_up() {
+    let place = Place::new();
+    let ctx = context(&place);
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let begins = Arc::clone(&begun);
+    let inner = service_fn(move |request: Request<Plaintext>| {
+        request.ctx.report.unwrap().decided(Decision {
+            allowed: true,
+            rule: "emergency:break-glass".into(),
+        });
+        begins.notify_one();
+        std::future::pending::<Answer>()
+    });
+    let op = put(&ctx, 2, "two");
+    let service = AuditLayer::new(place.logger()).layer(inner);
+    let change = tokio::spawn(service.oneshot(Request { ctx, op }));
+    begun.notified().await;
+    change.abort();
+    let _ = change.await;
+    let records = recorded(&place);
+    assert_eq!(
+        brief(&records),
+        ["updated intent -", "emergency_access outcome abandoned"]
+    );
+    assert_eq!(records[1].rule.as_deref(), Some("emergency:break-glass"));
+}
+
+#[tokio::test]
 async fn what_was_denied_and_what_was_damaged_is_told_apart_though_the_caller_is_not_told() {
     let place = Place::new();
     let log = place.logger();
