@@ -118,7 +118,7 @@ impl Writer {
                 if !std::mem::replace(&mut self.warned, true) {
                     tracing::warn!(
                         kind = error.kind().as_str(),
-                        "a process died while it changed the local store, and what it left cannot be settled: caches ask \
+                        "a change of the local store was cut short, and what it left cannot be settled: caches ask \
                          the store each time, until a change succeeds"
                     );
                 }
