@@ -124,8 +124,8 @@ impl<C: Credential> Driver<C> {
                     let refusal = self.refusal().await;
                     return self.denied(refusal);
                 }
-                // By its counters, which can be read, nothing changed.
-                Err(_) if self.due == Due::Confirm => self.due = Due::Nothing,
+                // By its counters, which can be read, nothing changed; nor did its head, as far as it was read.
+                Err(_) if self.due == Due::Confirm && self.settled => self.due = Due::Nothing,
                 Err(error) => self.failed(error),
             }
         }

@@ -280,6 +280,44 @@ async fn what_could_not_be_checked_comes_back_also_where_nothing_changed() {
     assert_eq!(text(&handle).unwrap(), "one");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_changed_and_cannot_be_had_is_not_confirmed_by_counters_that_were_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secrets");
+    let clock = TestClock::new();
+    let bound = Duration::from_secs(600);
+    let over = |store| {
+        CredentialManager::builder()
+            .storage_handle(store)
+            .key_ring_dir(directory.path().join("keys"))
+            .keys(Keys::key_file(directory.path().join("config/key")))
+            .clock(clock.clone())
+            .handle_stale_if_error(bound)
+            .build()
+    };
+    let faults = FaultStore::new(StoreHandle::new(LocalStorage::new(&path)));
+    let ours = over(faults.handle());
+    ours.store("n", note("one")).await.unwrap();
+    let handle: CredentialHandle<Note> = ours.handle("n").await.unwrap();
+    let mut changes = handle.changes();
+    std::fs::remove_file(path.join("changes")).unwrap();
+    faults.always("get", Fault::Refuse(CredentialError::unavailable("away")));
+    let theirs = over(StoreHandle::new(LocalStorage::new(&path)));
+    theirs.rotate("n", note("two")).await.unwrap();
+    let asked = faults.count("get");
+    while faults.count("get") == asked {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(text(&handle).unwrap(), "one");
+    clock.advance(bound);
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Suspended);
+    faults.heal();
+    // The longest pause between two attempts.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Rotated);
+    assert_eq!(text(&handle).unwrap(), "two");
+}
+
 #[tokio::test]
 async fn a_handle_outlives_the_deadline_of_the_request_that_made_it() {
     let place = Place::new(POLICY);
