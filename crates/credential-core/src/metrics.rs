@@ -7,7 +7,8 @@ pub type Labels<'a> = &'a [(&'static str, &'static str)];
 
 /// Takes measurements to wherever the program keeps its metrics.
 ///
-/// Called on the path of every request: an implementation must not block. Names and labels are documented in
+/// Called on the path of every request, at times under a lock of the layer that measures: an implementation must not
+/// block, nor ask for a credential. Names and labels are documented in
 /// `nebula-credential-telemetry`.
 pub trait MetricsEmitter: Send + Sync + 'static {
     /// Adds `by` to a counter.

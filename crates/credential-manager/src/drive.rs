@@ -38,6 +38,8 @@ pub(crate) struct Driver<C: Credential> {
     settled: bool,
     /// Whether there is a value to hand out, expired or not.
     held: bool,
+    /// Whether there is none because it expired.
+    over: bool,
     /// When what is handed out was last known to be current.
     confirmed: DateTime<Utc>,
     due: Due,
@@ -71,6 +73,7 @@ impl<C: Credential> Driver<C> {
             head,
             settled: true,
             held: true,
+            over: false,
             confirmed,
             due: Due::Nothing,
             trouble: None,
@@ -96,6 +99,14 @@ impl<C: Credential> Driver<C> {
             && let Some(expired) = self.updater.expired()
         {
             self.take_back(expired);
+            self.over = true;
+        }
+        let expires_at = self.head.version.expires_at;
+        if self.over && expires_at.is_some_and(|end| end > now) {
+            // The clock was set back.
+            self.over = false;
+            self.settled = false;
+            self.due = self.due.max(Due::Ask);
         }
         self.due = self.due.max(self.news.look(&self.manager, &self.head));
         if self.due == Due::Nothing {
@@ -180,6 +191,7 @@ impl<C: Credential> Driver<C> {
             Err(error) => match error.kind() {
                 // A read is refused, and will be until there is another version or state.
                 ErrorKind::Expired | ErrorKind::InvalidState | ErrorKind::TypeMismatch | ErrorKind::Codec => {
+                    self.over = error.kind() == ErrorKind::Expired;
                     self.take_back(error);
                 }
                 // A read is refused for now: what was there before is not the value any more.
@@ -214,6 +226,7 @@ impl<C: Credential> Driver<C> {
             return Ok(());
         }
         self.held = true;
+        self.over = false;
         Ok(())
     }
 

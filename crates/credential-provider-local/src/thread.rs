@@ -151,7 +151,9 @@ impl Shared {
 
     /// Has the thread of the store settle what a dead writer left; waits for nothing.
     fn settle(self: &Arc<Self>) {
-        if self.start().is_ok() {
+        // A fork may have left it locked for good.
+        let starts = self.started.try_lock().is_ok();
+        if starts && self.start().is_ok() {
             // Not pushed into a full queue: the changes in it settle what is left.
             let push = std::pin::pin!(self.queue.push(Task::Settle));
             let _ = push.poll(&mut Context::from_waker(Waker::noop()));

@@ -175,6 +175,11 @@ async fn a_handle_gives_out_nothing_past_the_expiry_and_goes_on_with_the_next_va
     assert_eq!(text(&handle).unwrap(), "two");
     clock.set(later);
     assert!(text(&handle).unwrap_err().is_expired());
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Suspended);
+    // It was not so late after all.
+    clock.jump(end);
+    assert_eq!(next(&mut changes).await.kind, ChangeKind::Refreshed);
+    assert_eq!(text(&handle).unwrap(), "two");
 }
 
 #[tokio::test]
