@@ -197,7 +197,7 @@ async fn a_change_whose_caller_gives_up_is_recorded_as_abandoned() {
     let change = tokio::spawn(service.oneshot(Request { ctx, op }));
     waiting.await.unwrap();
     change.abort();
-    let _ = change.await;
+    assert!(change.await.unwrap_err().is_cancelled());
     assert_eq!(
         brief(&recorded(&place)),
         ["updated intent -", "updated outcome abandoned"]
@@ -223,7 +223,7 @@ async fn a_change_in_an_emergency_is_recorded_as_one_also_where_its_caller_gives
     let change = tokio::spawn(service.oneshot(Request { ctx, op }));
     begun.notified().await;
     change.abort();
-    let _ = change.await;
+    assert!(change.await.unwrap_err().is_cancelled());
     let records = recorded(&place);
     assert_eq!(
         brief(&records),

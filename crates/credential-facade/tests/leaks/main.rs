@@ -16,25 +16,7 @@ use nebula_credential::{REDACTED, SecretField as _};
 use nebula_credential_testkit::{Canary, LeakHunter, TraceCapture};
 use tokio::sync::Mutex;
 
-#[cfg(all(
-    feature = "access",
-    feature = "audit",
-    feature = "cache",
-    feature = "metrics",
-    feature = "opentelemetry",
-    feature = "resilience"
-))]
-mod along;
 mod lives;
-#[cfg(all(
-    feature = "access",
-    feature = "audit",
-    feature = "cache",
-    feature = "metrics",
-    feature = "opentelemetry",
-    feature = "resilience"
-))]
-mod stages;
 #[cfg(all(
     feature = "access",
     feature = "audit",

@@ -20,8 +20,11 @@ use nebula_credential::{
 use nebula_credential_testkit::{Canary, FaultStore, LeakHunter, TestClock};
 use tempfile::TempDir;
 
-use crate::along::{Measured, Notes};
-use crate::{GROUND, Hunt, lives, stages};
+use self::along::{Measured, Notes};
+use crate::{GROUND, Hunt, lives};
+
+mod along;
+mod stages;
 
 pub(crate) const POLICY: &str = r#"
 version = 1
