@@ -10,16 +10,19 @@ use nebula_credential::prelude::*;
 
 use crate::{Place, value};
 
+/// A manager with one credential whose records are copied to the other end of what is returned; four of them may wait.
+async fn copied_to_a_socket(place: &Place) -> (CredentialManager, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let sink = WriterSink::new("siem", ours, 4).unwrap();
+    let alice = place.ungoverned(place.log().sink(sink).build()).build();
+    alice.store("db", value()).await.unwrap();
+    (alice, theirs)
+}
+
 #[tokio::test]
 async fn a_socket_whose_peer_dies_holds_nothing_up_and_its_losses_are_on_record() {
     let place = Place::new();
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let log = place
-        .log()
-        .sink(WriterSink::new("siem", ours, 4).unwrap())
-        .build();
-    let alice = place.ungoverned(log).build();
-    alice.store("db", value()).await.unwrap();
+    let (alice, theirs) = copied_to_a_socket(&place).await;
     let mut peer = BufReader::new(theirs);
     let mut copy = String::new();
     while !copy.contains("\"created\",\"stage\":\"outcome\"") {
@@ -46,13 +49,7 @@ async fn a_socket_whose_peer_dies_holds_nothing_up_and_its_losses_are_on_record(
 #[tokio::test]
 async fn a_socket_whose_peer_does_not_read_holds_nothing_up() {
     let place = Place::new();
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let log = place
-        .log()
-        .sink(WriterSink::new("siem", ours, 4).unwrap())
-        .build();
-    let alice = place.ungoverned(log).build();
-    alice.store("db", value()).await.unwrap();
+    let (alice, mut theirs) = copied_to_a_socket(&place).await;
     let since = Instant::now();
     while !place
         .entries()
